@@ -1,0 +1,1 @@
+//! Benchmarks of pgweir; see `micro/` and `counts/`.

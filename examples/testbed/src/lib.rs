@@ -1,0 +1,1 @@
+//! Throw-away PostgreSQL clusters, proxy processes and the end-to-end suite.

@@ -1,0 +1,7 @@
+//! Connection pooling and read/write splitting for PostgreSQL without I/O.
+#![deny(missing_docs)]
+
+pub mod classify;
+pub mod config;
+pub mod hba;
+pub mod passwd;
