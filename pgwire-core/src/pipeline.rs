@@ -1,1 +1,536 @@
-//! (pipeline)
+//! The expected-replies queue: which request each message of a server answers.
+//!
+//! PostgreSQL answers strictly in order ("Pipelining", chapter *Frontend/Backend Protocol*), so a
+//! queue of what was sent tells what to do with each message that comes back: pass it on
+//! ([`Disposition::Forward`]), keep it from the client because the proxy asked
+//! ([`Disposition::Swallow`]), or make one up in its turn ([`FakeReply`]). It also answers the one
+//! question on which pooling stands: may this server connection be given to somebody else?
+//! Only when [`Pipeline::is_settled`] and the transaction status is idle:
+//! [`Pipeline::is_releasable`].
+//!
+//! # Rules (from PostgreSQL's main loop)
+//!
+//! - Query, FunctionCall and Sync are each answered by exactly one ReadyForQuery.
+//! - After an error in the extended protocol the server discards everything up to the next Sync;
+//!   what it discards is never answered.
+//! - After CopyInResponse the server reads CopyData until CopyDone or CopyFail. Flush and Sync in
+//!   between are ignored (so the Sync that drivers send right behind Execute gets no answer). Any
+//!   other message is consumed as an error.
+//! - CopyData, CopyDone and CopyFail outside of copy-in are dropped without an answer.
+//! - Flush has no answer of its own, and leaves the implicit transaction open: until the Sync the
+//!   server is not free although every reply has arrived.
+//!
+//! Where the answer cannot be known from what was seen (a Sync between two CopyData), the pipeline
+//! becomes *unpredictable*: it forwards, and never claims to be settled again.
+//!
+//! # Calling rule
+//!
+//! Call [`Pipeline::sent`] for each message when it is handed to the server's socket buffer, in
+//! order; call [`Pipeline::received`] for each message that [`Pipeline::stop_set`] names, in order;
+//! then drain [`Pipeline::poll_fake`].
+
+use alloc::collections::VecDeque;
+
+use crate::error::PeerMisbehaved;
+use crate::tag::{BackendTag, TagSet};
+use crate::txn::TransactionStatus;
+
+/// A message sent to the server, as far as its replies go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// Parse: answered by ParseComplete.
+    Parse,
+    /// Bind: answered by BindComplete.
+    Bind,
+    /// Describe of a statement or portal: answered by RowDescription or NoData.
+    Describe,
+    /// Execute: answered by CommandComplete, EmptyQueryResponse or PortalSuspended.
+    Execute,
+    /// Close: answered by CloseComplete.
+    Close,
+    /// Flush: no answer of its own.
+    Flush,
+    /// Sync: answered by ReadyForQuery, and the end of an error's reach.
+    Sync,
+    /// Simple query: any number of results, then ReadyForQuery.
+    Query,
+    /// FunctionCall: a result or an error, then ReadyForQuery.
+    FunctionCall,
+    /// CopyData from the client: no answer.
+    CopyData,
+    /// CopyDone from the client: no answer of its own.
+    CopyDone,
+    /// CopyFail from the client: no answer of its own.
+    CopyFail,
+}
+
+/// What becomes of the replies to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// The client asked: its replies go to the client.
+    Forward,
+    /// The proxy asked: its replies stop here.
+    Swallow,
+}
+
+/// A reply that the proxy makes itself, in its turn among the server's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FakeReply {
+    /// ParseComplete for a statement that the server already has.
+    ParseComplete,
+    /// CloseComplete for a statement that the server is to keep.
+    CloseComplete,
+}
+
+/// The caller's mark on a request, handed back with its completing reply. Zero means "none".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Token(pub u32);
+
+/// What to do with a message from the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Part of the answer to the oldest open request.
+    Reply(Disposition),
+    /// The last part of the answer to a request that carried this token.
+    Completed(Disposition, Token),
+    /// ReadyForQuery that ends a request or batch.
+    Ready(Disposition, TransactionStatus),
+    /// ErrorResponse that answers a request (the token is that of the failed request).
+    Failed(Disposition, Token),
+    /// CopyInResponse: the client is to send data.
+    CopyIn(Disposition),
+    /// Not an answer: a notice, a notification, a parameter change, or an error while nothing was
+    /// asked. `during` says whose request is being answered meanwhile, if any.
+    Asynchronous {
+        /// The disposition of the oldest open request.
+        during: Option<Disposition>,
+    },
+}
+
+/// The queue would exceed its bound; wait for replies before sending more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many requests in flight on one server connection")]
+pub struct PipelineFull;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Sent(Request, Disposition, Token),
+    Fake(FakeReply),
+}
+
+/// Where the server is in reading what we sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Normal,
+    /// An extended-protocol error happened and no Sync has been sent yet: what is sent until then
+    /// is discarded by the server.
+    SkipToSync,
+    /// The server waits for copy data; everything sent so far has been read.
+    CopyIn { data_sent: bool },
+    /// Copy-in was ended by the client (or is bound to fail); the outcome is still to come.
+    CopyEnded,
+    /// Replies can no longer be told apart; the connection serves its present client to the end.
+    Unpredictable,
+}
+
+/// The expected-replies queue of one server connection.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    queue: VecDeque<Entry>,
+    mode: Mode,
+    /// Extended-protocol messages were sent since the last Sync or Query.
+    batch_open: bool,
+    status: TransactionStatus,
+    limit: usize,
+}
+
+/// The default bound of requests in flight on one connection.
+pub const DEFAULT_LIMIT: usize = 65_536;
+
+const NEVER_EXPECTED: [BackendTag; 3] =
+    [BackendTag::AUTHENTICATION, BackendTag::BACKEND_KEY_DATA, BackendTag::NEGOTIATE_VERSION];
+
+/// Stops within the replies to a simple query, a function call or a Sync.
+const STOP_SIMPLE: TagSet<BackendTag> = TagSet::of(&[
+    BackendTag::READY,
+    BackendTag::ERROR,
+    BackendTag::PARAMETER_STATUS,
+    BackendTag::COPY_IN,
+    BackendTag::COPY_BOTH,
+    NEVER_EXPECTED[0],
+    NEVER_EXPECTED[1],
+    NEVER_EXPECTED[2],
+]);
+
+/// Stops within the replies to an extended-protocol batch.
+const STOP_EXTENDED: TagSet<BackendTag> = STOP_SIMPLE.union(TagSet::of(&[
+    BackendTag::PARSE_COMPLETE,
+    BackendTag::BIND_COMPLETE,
+    BackendTag::CLOSE_COMPLETE,
+    BackendTag::ROW_DESCRIPTION,
+    BackendTag::NO_DATA,
+    BackendTag::COMMAND_COMPLETE,
+    BackendTag::EMPTY_QUERY,
+    BackendTag::PORTAL_SUSPENDED,
+]));
+
+impl Default for Pipeline {
+    fn default() -> Self {
+        Self::new(DEFAULT_LIMIT)
+    }
+}
+
+impl Pipeline {
+    /// An empty queue on a connection that has just sent its first ReadyForQuery, with at most
+    /// `limit` requests in flight.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            mode: Mode::Normal,
+            batch_open: false,
+            status: TransactionStatus::Idle,
+            limit: limit.max(16),
+        }
+    }
+
+    /// Whether `more` requests still fit.
+    #[must_use]
+    pub fn has_room(&self, more: usize) -> bool {
+        self.queue.len().saturating_add(more) <= self.limit
+    }
+
+    /// Records a message that goes to the server.
+    ///
+    /// # Errors
+    /// [`PipelineFull`] at the bound; the message must not be sent then.
+    pub fn sent(
+        &mut self,
+        request: Request,
+        disposition: Disposition,
+        token: Token,
+    ) -> Result<(), PipelineFull> {
+        if !self.has_room(1) {
+            return Err(PipelineFull);
+        }
+        match self.mode {
+            Mode::Unpredictable => return Ok(()),
+            Mode::SkipToSync => {
+                if request == Request::Sync {
+                    self.mode = Mode::Normal;
+                    self.batch_open = false;
+                    self.push(request, disposition, token);
+                }
+                return Ok(());
+            }
+            Mode::CopyIn { data_sent } => {
+                self.sent_in_copy(request, data_sent);
+                return Ok(());
+            }
+            Mode::Normal | Mode::CopyEnded => {}
+        }
+        match request {
+            Request::Flush => {}
+            Request::Sync | Request::Query => {
+                self.batch_open = false;
+                self.push(request, disposition, token);
+            }
+            Request::FunctionCall => self.push(request, disposition, token),
+            Request::CopyData | Request::CopyDone | Request::CopyFail => {
+                // Without a reply; only their place among requests that await one matters.
+                let last = self.queue.back();
+                let repeats = matches!(last, Some(Entry::Sent(Request::CopyData, ..)))
+                    && request == Request::CopyData;
+                if last.is_some() && !repeats {
+                    self.push(request, disposition, token);
+                }
+            }
+            Request::Parse
+            | Request::Bind
+            | Request::Describe
+            | Request::Execute
+            | Request::Close => {
+                self.batch_open = true;
+                self.push(request, disposition, token);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a reply of the proxy's own in its turn.
+    ///
+    /// # Errors
+    /// [`PipelineFull`] at the bound.
+    pub fn fake(&mut self, reply: FakeReply) -> Result<(), PipelineFull> {
+        if !self.has_room(1) {
+            return Err(PipelineFull);
+        }
+        if self.mode != Mode::SkipToSync {
+            self.queue.push_back(Entry::Fake(reply));
+        }
+        Ok(())
+    }
+
+    /// The next reply that the proxy is to make now, if its turn has come.
+    pub fn poll_fake(&mut self) -> Option<FakeReply> {
+        self.drop_unanswered();
+        match self.queue.front() {
+            Some(Entry::Fake(reply)) => {
+                let reply = *reply;
+                self.queue.pop_front();
+                Some(reply)
+            }
+            _ => None,
+        }
+    }
+
+    /// The messages that must be shown to [`Pipeline::received`] at this point; all others may be
+    /// forwarded unseen. While the oldest request is the proxy's own, that is every message.
+    #[must_use]
+    pub fn stop_set(&self) -> TagSet<BackendTag> {
+        if self.mode == Mode::Unpredictable {
+            return STOP_SIMPLE;
+        }
+        match self.queue.front() {
+            None | Some(Entry::Sent(_, Disposition::Swallow, _) | Entry::Fake(_)) => TagSet::ALL,
+            Some(Entry::Sent(
+                Request::Query | Request::FunctionCall | Request::Sync,
+                Disposition::Forward,
+                _,
+            )) => STOP_SIMPLE,
+            Some(Entry::Sent(_, Disposition::Forward, _)) => STOP_EXTENDED,
+        }
+    }
+
+    /// Takes a message from the server. `status` is the body of a ReadyForQuery, else `None`.
+    ///
+    /// # Errors
+    /// [`PeerMisbehaved`] when the message answers nothing that was asked; the connection must be
+    /// dropped then.
+    pub fn received(
+        &mut self,
+        tag: BackendTag,
+        status: Option<TransactionStatus>,
+    ) -> Result<Verdict, PeerMisbehaved> {
+        self.drop_unanswered();
+        let front = self.queue.front().copied();
+        let during = match front {
+            Some(Entry::Sent(_, disposition, _)) => Some(disposition),
+            Some(Entry::Fake(_)) | None => None,
+        };
+        match tag {
+            BackendTag::NOTICE | BackendTag::NOTIFICATION | BackendTag::PARAMETER_STATUS => {
+                return Ok(Verdict::Asynchronous { during });
+            }
+            BackendTag::AUTHENTICATION
+            | BackendTag::BACKEND_KEY_DATA
+            | BackendTag::NEGOTIATE_VERSION => return Err(PeerMisbehaved::UnexpectedMessage),
+            BackendTag::COPY_BOTH => self.mode = Mode::Unpredictable,
+            _ => {}
+        }
+        if self.mode == Mode::Unpredictable {
+            if let Some(status) = status {
+                self.status = status;
+                return Ok(Verdict::Ready(Disposition::Forward, status));
+            }
+            return Ok(Verdict::Reply(Disposition::Forward));
+        }
+        let Some(Entry::Sent(request, disposition, token)) = front else {
+            // The server may complain unasked (57P01 before it closes); anything else answers nothing.
+            return if tag == BackendTag::ERROR {
+                Ok(Verdict::Asynchronous { during: None })
+            } else {
+                Err(PeerMisbehaved::UnexpectedMessage)
+            };
+        };
+        match request {
+            Request::Query | Request::FunctionCall => match tag {
+                BackendTag::READY => self.ready(disposition, status),
+                BackendTag::COPY_IN => {
+                    self.enter_copy_in();
+                    Ok(Verdict::CopyIn(disposition))
+                }
+                BackendTag::ERROR => {
+                    if matches!(self.mode, Mode::CopyIn { .. } | Mode::CopyEnded) {
+                        self.mode = Mode::Normal;
+                    }
+                    Ok(Verdict::Failed(disposition, token))
+                }
+                _ => Ok(Verdict::Reply(disposition)),
+            },
+            Request::Sync => match tag {
+                BackendTag::READY => self.ready(disposition, status),
+                BackendTag::ERROR => Ok(Verdict::Failed(disposition, token)),
+                _ => Err(PeerMisbehaved::UnexpectedMessage),
+            },
+            _ => self.received_extended(tag, request, disposition, token),
+        }
+    }
+
+    fn received_extended(
+        &mut self,
+        tag: BackendTag,
+        request: Request,
+        disposition: Disposition,
+        token: Token,
+    ) -> Result<Verdict, PeerMisbehaved> {
+        let completes = match request {
+            Request::Parse => tag == BackendTag::PARSE_COMPLETE,
+            Request::Bind => tag == BackendTag::BIND_COMPLETE,
+            Request::Close => tag == BackendTag::CLOSE_COMPLETE,
+            Request::Describe => {
+                if tag == BackendTag::PARAMETER_DESCRIPTION {
+                    return Ok(Verdict::Reply(disposition));
+                }
+                tag == BackendTag::ROW_DESCRIPTION || tag == BackendTag::NO_DATA
+            }
+            _ => match tag {
+                BackendTag::COMMAND_COMPLETE
+                | BackendTag::EMPTY_QUERY
+                | BackendTag::PORTAL_SUSPENDED => true,
+                BackendTag::DATA_ROW
+                | BackendTag::COPY_OUT
+                | BackendTag::COPY_DATA
+                | BackendTag::COPY_DONE => return Ok(Verdict::Reply(disposition)),
+                BackendTag::COPY_IN => {
+                    self.enter_copy_in();
+                    return Ok(Verdict::CopyIn(disposition));
+                }
+                _ => false,
+            },
+        };
+        if completes {
+            self.queue.pop_front();
+            if matches!(self.mode, Mode::CopyIn { .. } | Mode::CopyEnded) {
+                self.mode = Mode::Normal;
+            }
+            return Ok(Verdict::Completed(disposition, token));
+        }
+        if tag != BackendTag::ERROR {
+            return Err(PeerMisbehaved::UnexpectedMessage);
+        }
+        // The server now discards up to the next Sync, whatever stands in between.
+        while let Some(entry) = self.queue.front() {
+            if matches!(entry, Entry::Sent(Request::Sync, ..)) {
+                break;
+            }
+            self.queue.pop_front();
+        }
+        self.mode = if self.queue.is_empty() { Mode::SkipToSync } else { Mode::Normal };
+        Ok(Verdict::Failed(disposition, token))
+    }
+
+    fn ready(
+        &mut self,
+        disposition: Disposition,
+        status: Option<TransactionStatus>,
+    ) -> Result<Verdict, PeerMisbehaved> {
+        let Some(status) = status else { return Err(PeerMisbehaved::UnexpectedMessage) };
+        self.queue.pop_front();
+        self.status = status;
+        self.mode = Mode::Normal;
+        self.drop_unanswered();
+        Ok(Verdict::Ready(disposition, status))
+    }
+
+    /// The server has begun to read copy data: settle what was already sent behind the request.
+    fn enter_copy_in(&mut self) {
+        // Index 0 is the request itself, which still awaits its completion.
+        self.mode = Mode::CopyIn { data_sent: false };
+        while let Some(Entry::Sent(request, ..)) = self.queue.get(1).copied() {
+            let Mode::CopyIn { data_sent } = self.mode else { return };
+            match request {
+                Request::CopyData => {
+                    self.queue.remove(1);
+                    self.mode = Mode::CopyIn { data_sent: true };
+                }
+                Request::Sync | Request::Flush if !data_sent => {
+                    self.queue.remove(1);
+                }
+                Request::CopyDone | Request::CopyFail => {
+                    self.queue.remove(1);
+                    self.mode = Mode::CopyEnded;
+                    return;
+                }
+                _ if !data_sent => {
+                    // Consumed by the server as "unexpected message type during COPY".
+                    self.queue.remove(1);
+                    self.mode = Mode::CopyEnded;
+                    return;
+                }
+                _ => {
+                    // Whether the server read this inside the copy depends on data we did not judge.
+                    self.become_unpredictable();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn sent_in_copy(&mut self, request: Request, data_sent: bool) {
+        match request {
+            Request::CopyData => self.mode = Mode::CopyIn { data_sent: true },
+            Request::CopyDone | Request::CopyFail => self.mode = Mode::CopyEnded,
+            Request::Flush => {}
+            Request::Sync if !data_sent => {}
+            _ if !data_sent => self.mode = Mode::CopyEnded,
+            _ => self.become_unpredictable(),
+        }
+    }
+
+    fn become_unpredictable(&mut self) {
+        self.mode = Mode::Unpredictable;
+        self.queue.clear();
+    }
+
+    /// Removes leading entries that have no answer.
+    fn drop_unanswered(&mut self) {
+        while let Some(Entry::Sent(
+            Request::CopyData | Request::CopyDone | Request::CopyFail | Request::Flush,
+            ..,
+        )) = self.queue.front()
+        {
+            self.queue.pop_front();
+        }
+    }
+
+    fn push(&mut self, request: Request, disposition: Disposition, token: Token) {
+        self.queue.push_back(Entry::Sent(request, disposition, token));
+    }
+
+    /// Requests still unanswered (those without an answer of their own may count too).
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether everything sent has been answered and no batch is open.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.mode == Mode::Normal && !self.batch_open && self.queue.is_empty()
+    }
+
+    /// Whether the connection may be given to another client: settled, and outside a transaction.
+    #[must_use]
+    pub fn is_releasable(&self) -> bool {
+        self.is_settled() && self.status == TransactionStatus::Idle
+    }
+
+    /// Whether the server is reading copy data from the client.
+    #[must_use]
+    pub fn is_copying_in(&self) -> bool {
+        matches!(self.mode, Mode::CopyIn { .. })
+    }
+
+    /// Whether replies can no longer be told apart (replication streams, or COPY misuse).
+    #[must_use]
+    pub fn is_unpredictable(&self) -> bool {
+        self.mode == Mode::Unpredictable
+    }
+
+    /// The transaction status of the last ReadyForQuery.
+    #[must_use]
+    pub fn status(&self) -> TransactionStatus {
+        self.status
+    }
+}

@@ -1,0 +1,668 @@
+//! What all clients of one proxy share: pools, identities, the table of clients, cancel keys, drain.
+//!
+//! One [`Hub`] serves all workers of a process, usually behind a lock; no call blocks or does I/O.
+//! Clients come to it through [`crate::relay::Relay::service`]; a runtime itself only
+//!
+//! - tells it of new clients ([`Hub::accept`]) and of the outcome of the [`Command`]s;
+//! - drains [`Hub::poll_command`] after every call and carries the commands out;
+//! - calls [`Hub::handle_timeout`] when [`Hub::poll_timeout`] has come.
+//!
+//! `S` is the runtime's socket, `D` what wakes a client's task (a doorbell); the hub stores both and
+//! looks into neither.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgwire_core::auth::Secret;
+use pgwire_core::cancel::{BackendKey, CancelKey};
+use pgwire_core::params::Params;
+use pgwire_core::time::Instant;
+use slab::Slab;
+
+use crate::config::{BackendHost, Settings};
+use crate::identity::{Identity, Parameter};
+use crate::ids::{ClientId, GroupId, IdentityId, NodeId, PoolKey, ServerId};
+use crate::link::Link;
+use crate::login::{ConnectError, LoginPlan};
+use crate::pool::{Acquire, FailureKind, Limits, Order, Outcome, Pool, View};
+
+/// Identities that are remembered at most. Beyond it, those without clients and connections are
+/// forgotten; if all are in use, logins with yet another one are refused.
+pub const MAX_IDENTITIES: usize = 10_000;
+
+/// Canonical values of client-chosen parameters that are remembered for each identity.
+const MAX_WELCOMES: usize = 64;
+
+/// What the runtime is to do.
+#[derive(Debug)]
+pub enum Command<S, D> {
+    /// Dial the target, run a [`crate::login::Login`] with this plan over the socket, and report
+    /// [`Hub::connected`] or [`Hub::connect_failed`].
+    Connect(LoginPlan),
+    /// Say goodbye ([`crate::link::Link::into_socket`], five bytes of Terminate) and close.
+    Close(Box<Link<S>>),
+    /// Dial the target, send the packet, wait for the end of the stream (all within the timeout),
+    /// and report [`Hub::cancel_finished`].
+    Cancel(CancelOrder),
+    /// Wake this client's task: it has events, or is to look again.
+    Ring(D),
+}
+
+/// A cancel request to be sent to a server.
+#[derive(Debug)]
+pub struct CancelOrder {
+    /// The connection whose statement is to be cancelled.
+    pub server: ServerId,
+    /// Where to.
+    pub host: BackendHost,
+    /// The port there.
+    pub port: u16,
+    /// What identifies the session to its server.
+    pub key: BackendKey,
+    /// How long all of it may take.
+    pub timeout: Duration,
+}
+
+/// What happened to a client from outside.
+#[derive(Debug)]
+pub(crate) enum Event<S> {
+    Admitted,
+    Granted(Box<Link<S>>),
+    Refused(NodeId, Arc<ConnectError>),
+    Cancel,
+    Terminate(Shutdown),
+}
+
+/// How a shutdown treats clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Shutdown {
+    /// Transactions run to their end (SIGTERM).
+    Graceful,
+    /// At once (SIGINT).
+    Fast,
+}
+
+#[derive(Debug)]
+struct Client<S, D> {
+    generation: u32,
+    doorbell: D,
+    inbox: VecDeque<Event<S>>,
+    key: Option<CancelKey>,
+    pool_key: Option<PoolKey>,
+    admitted: bool,
+}
+
+#[derive(Debug)]
+struct IdentityEntry {
+    identity: Arc<Identity>,
+    group: GroupId,
+    secret: Option<Secret>,
+    /// Clients logged in, and server connections in whatever state.
+    users: usize,
+    /// What a fresh connection reported.
+    base: Option<Params>,
+    /// What it reported after a client's own choice of tracked parameters.
+    welcomes: BTreeMap<Vec<Parameter>, Params>,
+    last_error: Option<Arc<ConnectError>>,
+}
+
+#[derive(Debug)]
+struct Node<S> {
+    pool: Pool,
+    idle: Vec<Option<Box<Link<S>>>>,
+    last_error: Option<Arc<ConnectError>>,
+    owners: BTreeMap<ServerId, PoolKey>,
+}
+
+/// The state shared by all clients. See the [module](self).
+#[derive(Debug)]
+pub struct Hub<S, D> {
+    settings: Arc<Settings>,
+    nodes: Vec<Node<S>>,
+    identities: Slab<IdentityEntry>,
+    identity_index: BTreeMap<Arc<Identity>, IdentityId>,
+    groups: BTreeMap<(Box<[u8]>, Box<[u8]>), GroupId>,
+    next_group: u32,
+    clients: Slab<Client<S, D>>,
+    next_generation: u32,
+    admitted: usize,
+    admission: VecDeque<ClientId>,
+    commands: VecDeque<Command<S, D>>,
+    shutdown: Option<Shutdown>,
+}
+
+impl<S, D: Clone> Hub<S, D> {
+    /// A hub without clients or connections.
+    #[must_use]
+    pub fn new(settings: Arc<Settings>) -> Self {
+        let nodes = (0..settings.backends.len())
+            .filter_map(|index| u16::try_from(index).ok())
+            .map(|index| Node {
+                pool: Pool::new(NodeId(index), limits(&settings)),
+                idle: Vec::new(),
+                last_error: None,
+                owners: BTreeMap::new(),
+            })
+            .collect();
+        Self {
+            settings,
+            nodes,
+            identities: Slab::new(),
+            identity_index: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            next_group: 0,
+            clients: Slab::new(),
+            next_generation: 0,
+            admitted: 0,
+            admission: VecDeque::new(),
+            commands: VecDeque::new(),
+            shutdown: None,
+        }
+    }
+
+    /// A connection was accepted; `doorbell` wakes the task that will drive its relay.
+    ///
+    /// Returns `None` when the proxy is shutting down or holds as many connections as it may
+    /// (`num_init_children` and `max_waiting_clients`): the runtime closes the socket.
+    pub fn accept(&mut self, doorbell: D) -> Option<ClientId> {
+        let most = self.settings.num_init_children.saturating_add(self.settings.max_waiting_clients);
+        if self.shutdown.is_some() || self.clients.len() >= most {
+            return None;
+        }
+        let generation = self.next_generation;
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let entry = self.clients.vacant_entry();
+        let index = u32::try_from(entry.key()).ok()?;
+        entry.insert(Client {
+            generation,
+            doorbell,
+            inbox: VecDeque::new(),
+            key: None,
+            pool_key: None,
+            admitted: false,
+        });
+        Some(ClientId { index, generation })
+    }
+
+    /// The next thing to do.
+    pub fn poll_command(&mut self) -> Option<Command<S, D>> {
+        self.commands.pop_front()
+    }
+
+    /// An ordered connection is logged in.
+    pub fn connected(&mut self, link: Box<Link<S>>, now: Instant) {
+        let server = link.id;
+        let params = link.params.clone();
+        let Some(node) = self.nodes.get_mut(server.node.index()) else { return };
+        node.last_error = None;
+        let Some(key) = node.owners.get(&server).copied() else { return };
+        store_idle(node, link);
+        node.pool.connected(server, now);
+        if let Some(entry) = self.identity_mut(key.identity) {
+            entry.last_error = None;
+            entry.base.get_or_insert(params);
+        }
+        self.carry_out(server.node);
+    }
+
+    /// Keeps what a login taught about a role's password, so that the next one costs less.
+    pub fn learned(&mut self, server: ServerId, secret: Secret) {
+        let key = self.nodes.get(server.node.index()).and_then(|n| n.owners.get(&server)).copied();
+        if let Some(entry) = key.and_then(|key| self.identity_mut(key.identity)) {
+            entry.secret = Some(secret);
+        }
+    }
+
+    /// An ordered connection could not be made.
+    pub fn connect_failed(&mut self, server: ServerId, error: ConnectError, now: Instant) {
+        let Some(node) = self.nodes.get_mut(server.node.index()) else { return };
+        let kind = error.kind();
+        let host = self.settings.backends.get(server.node.index());
+        tracing::warn!(
+            node = server.node.0,
+            host = host.map(|backend| backend.host.to_string()),
+            "cannot connect: {error}"
+        );
+        let error = Arc::new(error);
+        let key = node.owners.remove(&server);
+        if kind == FailureKind::Unreachable {
+            node.last_error = Some(error.clone());
+        }
+        node.pool.connect_failed(server, kind, now);
+        if let Some(key) = key {
+            if let Some(entry) = self.identity_mut(key.identity) {
+                entry.last_error = Some(error);
+            }
+            self.drop_user(key.identity);
+        }
+        self.carry_out(server.node);
+    }
+
+    /// A cancel request was taken by the server, or was given up.
+    pub fn cancel_finished(&mut self, server: ServerId, now: Instant) {
+        if let Some(node) = self.nodes.get_mut(server.node.index()) {
+            node.pool.cancel_finished(server, now);
+            self.carry_out(server.node);
+        }
+    }
+
+    /// When [`Hub::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.nodes.iter().filter_map(|node| node.pool.poll_timeout()).min()
+    }
+
+    /// Probes nodes that are down; closes what is idle or old.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for index in 0..self.nodes.len() {
+            if let Some(node) = self.nodes.get_mut(index)
+                && node.pool.poll_timeout().is_some_and(|at| now >= at)
+            {
+                node.pool.handle_timeout(now);
+                if let Ok(index) = u16::try_from(index) {
+                    self.carry_out(NodeId(index));
+                }
+            }
+        }
+    }
+
+    /// Ends the service: no new clients, and those that are there leave as `how` says. The proxy is
+    /// done when [`Hub::is_empty`].
+    pub fn shut_down(&mut self, how: Shutdown) {
+        if self.shutdown.is_some_and(|present| present >= how) {
+            return;
+        }
+        self.shutdown = Some(how);
+        for (_, client) in &mut self.clients {
+            client.inbox.push_back(Event::Terminate(how));
+            self.commands.push_back(Command::Ring(client.doorbell.clone()));
+        }
+        for index in 0..self.nodes.len() {
+            if let Some(node) = self.nodes.get_mut(index) {
+                node.pool.close_idle();
+            }
+            if let Ok(index) = u16::try_from(index) {
+                self.carry_out(NodeId(index));
+            }
+        }
+    }
+
+    /// Whether no client is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// Clients, from their accepting to the return of their last server connection.
+    #[must_use]
+    pub fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// The numbers of each node's pool.
+    pub fn views(&self) -> impl Iterator<Item = View> {
+        self.nodes.iter().map(|node| node.pool.view())
+    }
+
+    /// The present settings.
+    #[must_use]
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.settings
+    }
+
+    // --- for relays -----------------------------------------------------------------------------
+
+    pub(crate) fn take_events(&mut self, client: ClientId) -> VecDeque<Event<S>> {
+        self.client_mut(client).map(|c| std::mem::take(&mut c.inbox)).unwrap_or_default()
+    }
+
+    /// Asks for one of the `num_init_children` places. `Some(true)`: it is the client's;
+    /// `Some(false)`: [`Event::Admitted`] will follow; `None`: refused (`reserved_connections`).
+    pub(crate) fn admit(&mut self, client: ClientId) -> Option<bool> {
+        let places = self.settings.num_init_children;
+        let reserved = self.settings.reserved_connections;
+        if reserved > 0 && self.admitted >= places.saturating_sub(reserved) {
+            return None;
+        }
+        if self.admitted < places {
+            self.admitted += 1;
+            if let Some(entry) = self.client_mut(client) {
+                entry.admitted = true;
+            }
+            return Some(true);
+        }
+        self.admission.push_back(client);
+        Some(false)
+    }
+
+    /// Finds or makes the identity of a client that has shown who it is, and registers its cancel
+    /// key. `None`: too many identities.
+    pub(crate) fn log_in(
+        &mut self,
+        client: ClientId,
+        identity: &Identity,
+        secret: Option<Secret>,
+        key: CancelKey,
+    ) -> Option<PoolKey> {
+        let id = self.intern(identity)?;
+        let entry = self.identity_mut(id)?;
+        if entry.secret.is_none() {
+            entry.secret = secret;
+        }
+        entry.users += 1;
+        let pool_key = PoolKey { group: entry.group, identity: id };
+        let client = self.client_mut(client)?;
+        client.key = Some(key);
+        client.pool_key = Some(pool_key);
+        Some(pool_key)
+    }
+
+    /// The ParameterStatus values for a client of this identity that asked for `tracked`.
+    pub(crate) fn welcome(&self, key: PoolKey, tracked: &[Parameter]) -> Option<Params> {
+        let entry = self.identities.get(usize::try_from(key.identity.0).ok()?)?;
+        if tracked.is_empty() { entry.base.clone() } else { entry.welcomes.get(tracked).cloned() }
+    }
+
+    pub(crate) fn remember_welcome(
+        &mut self,
+        key: PoolKey,
+        tracked: Vec<Parameter>,
+        params: Params,
+    ) {
+        if let Some(entry) = self.identity_mut(key.identity) {
+            if entry.welcomes.len() >= MAX_WELCOMES {
+                entry.welcomes.clear();
+            }
+            entry.welcomes.insert(tracked, params);
+        }
+    }
+
+    /// Asks for a connection to `node`. [`Event::Granted`] or [`Event::Refused`] comes later if
+    /// this returns `Ok(None)`.
+    pub(crate) fn acquire(
+        &mut self,
+        client: ClientId,
+        key: PoolKey,
+        node: NodeId,
+        now: Instant,
+    ) -> Result<Option<Box<Link<S>>>, Arc<ConnectError>> {
+        let Some(entry) = self.nodes.get_mut(node.index()) else {
+            return Err(Arc::new(ConnectError::NoSuchNode));
+        };
+        let answer = entry.pool.acquire(client, key, now);
+        let result = match answer {
+            Acquire::Granted(server) => Ok(take_idle(entry, server)),
+            Acquire::Queued => Ok(None),
+            Acquire::Refused => Err(self.reason(node, key)),
+        };
+        self.carry_out(node);
+        result
+    }
+
+    /// The client no longer waits for `node`.
+    pub(crate) fn withdraw(&mut self, client: ClientId, node: NodeId, now: Instant) {
+        let Some(entry) = self.nodes.get_mut(node.index()) else { return };
+        if let Some(server) = entry.pool.withdraw(client, now) {
+            entry.pool.release(server, Outcome::Reuse, now);
+        }
+        self.carry_out(node);
+    }
+
+    /// A clean connection comes back.
+    pub(crate) fn release(&mut self, mut link: Box<Link<S>>, now: Instant) {
+        let server = link.id;
+        if self.shutdown.is_some() || !self.settings.connection_cache {
+            self.discard(server, now);
+            self.commands.push_back(Command::Close(link));
+            return;
+        }
+        link.verified = false;
+        let Some(node) = self.nodes.get_mut(server.node.index()) else { return };
+        store_idle(node, link);
+        node.pool.release(server, Outcome::Reuse, now);
+        self.carry_out(server.node);
+    }
+
+    /// A connection is gone or is being closed by its holder.
+    pub(crate) fn discard(&mut self, server: ServerId, now: Instant) {
+        let Some(node) = self.nodes.get_mut(server.node.index()) else { return };
+        node.pool.release(server, Outcome::Discard, now);
+        let key = node.owners.remove(&server);
+        if let Some(key) = key {
+            self.drop_user(key.identity);
+        }
+        self.carry_out(server.node);
+    }
+
+    /// Has the statement that runs on a connection cancelled.
+    pub(crate) fn cancel_server(&mut self, server: ServerId, key: &BackendKey) {
+        let Some(backend) = self.settings.backends.get(server.node.index()) else { return };
+        if let Some(node) = self.nodes.get_mut(server.node.index()) {
+            node.pool.cancel_started(server);
+        }
+        self.commands.push_back(Command::Cancel(CancelOrder {
+            server,
+            host: backend.host.clone(),
+            port: backend.port,
+            key: key.clone(),
+            timeout: self.settings.cancel_timeout,
+        }));
+    }
+
+    /// A cancel request came in: tells the client whose key it carries, if any.
+    pub(crate) fn cancel_by_key(&mut self, pid: u32, presented: &[u8]) {
+        let Some(index) = pid.checked_sub(1).and_then(|index| usize::try_from(index).ok()) else {
+            return;
+        };
+        let Some(client) = self.clients.get_mut(index) else { return };
+        if client.key.as_ref().is_some_and(|key| key.matches(presented)) {
+            client.inbox.push_back(Event::Cancel);
+            self.commands.push_back(Command::Ring(client.doorbell.clone()));
+        }
+    }
+
+    /// The client is gone and holds nothing any more.
+    pub(crate) fn leave(&mut self, client: ClientId, now: Instant) {
+        // What was handed to it and never taken goes back.
+        for event in self.take_events(client) {
+            if let Event::Granted(link) = event {
+                self.release(link, now);
+            }
+        }
+        let Ok(index) = usize::try_from(client.index) else { return };
+        if self.client_mut(client).is_none() {
+            return;
+        }
+        let gone = self.clients.remove(index);
+        if let Some(key) = gone.pool_key {
+            self.drop_user(key.identity);
+        }
+        if !gone.admitted {
+            self.admission.retain(|waiting| *waiting != client);
+            return;
+        }
+        self.admitted = self.admitted.saturating_sub(1);
+        while let Some(next) = self.admission.pop_front() {
+            if let Some(entry) = self.client_mut(next) {
+                entry.admitted = true;
+                entry.inbox.push_back(Event::Admitted);
+                let doorbell = entry.doorbell.clone();
+                self.admitted += 1;
+                self.commands.push_back(Command::Ring(doorbell));
+                break;
+            }
+        }
+    }
+
+    // --- inside ---------------------------------------------------------------------------------
+
+    /// Turns a pool's orders into commands and events.
+    fn carry_out(&mut self, node: NodeId) {
+        loop {
+            let Some(entry) = self.nodes.get_mut(node.index()) else { return };
+            let Some(order) = entry.pool.poll_order() else { return };
+            match order {
+                Order::Connect { server, key } => self.order_connect(server, key),
+                Order::Close(server) => {
+                    let link = take_idle(entry, server);
+                    let key = entry.owners.remove(&server);
+                    if let Some(key) = key {
+                        self.drop_user(key.identity);
+                    }
+                    self.commands.extend(link.map(Command::Close));
+                }
+                Order::Hand { server, client } => {
+                    let link = take_idle(entry, server);
+                    if let Some(link) = link {
+                        self.tell(client, Event::Granted(link));
+                    }
+                }
+                Order::Refuse(client) => {
+                    let key = self.client_mut(client).and_then(|entry| entry.pool_key);
+                    if let Some(key) = key {
+                        let reason = self.reason(node, key);
+                        self.tell(client, Event::Refused(node, reason));
+                    }
+                }
+            }
+        }
+    }
+
+    fn order_connect(&mut self, server: ServerId, key: PoolKey) {
+        let Ok(index) = usize::try_from(key.identity.0) else { return };
+        let primary = self.settings.primary();
+        let Some(backend) = self.settings.backends.get(server.node.index()) else { return };
+        let Some(entry) = self.identities.get_mut(index) else { return };
+        entry.users += 1;
+        let plan = LoginPlan {
+            server,
+            host: backend.host.clone(),
+            port: backend.port,
+            identity: entry.identity.clone(),
+            secret: entry.secret.clone(),
+            must_be_primary: usize::from(server.node.0) == primary,
+            connect_timeout: backend.connect_timeout,
+            login_timeout: self.settings.server_login_timeout,
+            pipeline_limit: self.settings.pipeline_limit,
+        };
+        if let Some(node) = self.nodes.get_mut(server.node.index()) {
+            node.owners.insert(server, key);
+        }
+        self.commands.push_back(Command::Connect(plan));
+    }
+
+    fn tell(&mut self, client: ClientId, event: Event<S>) {
+        if let Some(entry) = self.client_mut(client) {
+            entry.inbox.push_back(event);
+            let doorbell = entry.doorbell.clone();
+            self.commands.push_back(Command::Ring(doorbell));
+        }
+    }
+
+    fn reason(&self, node: NodeId, key: PoolKey) -> Arc<ConnectError> {
+        let of_node = self.nodes.get(node.index()).and_then(|n| n.last_error.clone());
+        let of_identity = usize::try_from(key.identity.0)
+            .ok()
+            .and_then(|index| self.identities.get(index))
+            .and_then(|entry| entry.last_error.clone());
+        of_node.or(of_identity).unwrap_or_else(|| Arc::new(ConnectError::NoSuchNode))
+    }
+
+    fn intern(&mut self, identity: &Identity) -> Option<IdentityId> {
+        if let Some(id) = self.identity_index.get(identity) {
+            return Some(*id);
+        }
+        if self.identities.len() >= MAX_IDENTITIES {
+            self.forget_unused();
+        }
+        if self.identities.len() >= MAX_IDENTITIES {
+            return None;
+        }
+        let name = (identity.user.clone(), identity.database.clone());
+        let next = &mut self.next_group;
+        let group = *self.groups.entry(name).or_insert_with(|| {
+            *next = next.wrapping_add(1);
+            GroupId(*next)
+        });
+        let identity = Arc::new(identity.clone());
+        let index = self.identities.insert(IdentityEntry {
+            identity: identity.clone(),
+            group,
+            secret: None,
+            users: 0,
+            base: None,
+            welcomes: BTreeMap::new(),
+            last_error: None,
+        });
+        let id = IdentityId(u32::try_from(index).ok()?);
+        self.identity_index.insert(identity, id);
+        Some(id)
+    }
+
+    fn forget_unused(&mut self) {
+        let unused: Vec<usize> =
+            self.identities.iter().filter(|(_, e)| e.users == 0).map(|(i, _)| i).collect();
+        for index in unused {
+            let entry = self.identities.remove(index);
+            self.identity_index.remove(&entry.identity);
+        }
+        let used: Vec<GroupId> = self.identities.iter().map(|(_, e)| e.group).collect();
+        self.groups.retain(|_, group| used.contains(group));
+    }
+
+    fn drop_user(&mut self, identity: IdentityId) {
+        if let Some(entry) = self.identity_mut(identity) {
+            entry.users = entry.users.saturating_sub(1);
+            // A role or password that never worked is not worth remembering.
+            if entry.users == 0 && entry.base.is_none() {
+                let gone = entry.identity.clone();
+                if let Some(id) = self.identity_index.remove(&gone)
+                    && let Ok(index) = usize::try_from(id.0)
+                {
+                    self.identities.remove(index);
+                }
+            }
+        }
+    }
+
+    fn identity_mut(&mut self, id: IdentityId) -> Option<&mut IdentityEntry> {
+        self.identities.get_mut(usize::try_from(id.0).ok()?)
+    }
+
+    fn client_mut(&mut self, client: ClientId) -> Option<&mut Client<S, D>> {
+        let entry = self.clients.get_mut(usize::try_from(client.index).ok()?)?;
+        (entry.generation == client.generation).then_some(entry)
+    }
+}
+
+/// The process id that a client is told: a name for cancel requests, unique among present clients.
+pub(crate) fn client_pid(client: ClientId) -> u32 {
+    client.index.wrapping_add(1)
+}
+
+fn limits(settings: &Settings) -> Limits {
+    Limits {
+        per_group: settings.pool_size(),
+        per_node: settings.max_server_connections(),
+        min_per_group: settings.min_pool_size,
+        idle_timeout: settings.server_idle_timeout,
+        lifetime: settings.server_lifetime,
+        retry_initial: settings.server_retry_initial,
+        retry_max: settings.server_retry_max,
+    }
+}
+
+fn store_idle<S>(node: &mut Node<S>, link: Box<Link<S>>) {
+    let Ok(index) = usize::try_from(link.id.index) else { return };
+    if node.idle.len() <= index {
+        node.idle.resize_with(index + 1, || None);
+    }
+    if let Some(place) = node.idle.get_mut(index) {
+        *place = Some(link);
+    }
+}
+
+fn take_idle<S>(node: &mut Node<S>, server: ServerId) -> Option<Box<Link<S>>> {
+    node.idle.get_mut(usize::try_from(server.index).ok()?)?.take()
+}

@@ -1,0 +1,88 @@
+//! Who a server connection belongs to.
+
+use std::fmt;
+
+use pgwire_core::startup::StartupMessage;
+
+/// Parameters that every PostgreSQL server reports and that a session may set: they follow the
+/// client from server to server, so server connections may be shared by clients that differ in
+/// them (in transaction mode).
+///
+/// Source: PostgreSQL documentation, *Frontend/Backend Protocol*, "Asynchronous Operations".
+pub const TRACKED: [&str; 6] = [
+    "application_name",
+    "client_encoding",
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "standard_conforming_strings",
+];
+
+/// A startup parameter: name and value.
+pub type Parameter = (Box<[u8]>, Box<[u8]>);
+
+/// A user, a database and the startup parameters of a server connection.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Identity {
+    /// The role.
+    pub user: Box<[u8]>,
+    /// The database.
+    pub database: Box<[u8]>,
+    /// Startup parameters other than user and database, ordered by name.
+    pub parameters: Vec<Parameter>,
+    /// Tells clients apart that brought different passwords of their own: a digest.
+    pub password_digest: Option<[u8; 32]>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("user", &String::from_utf8_lossy(&self.user))
+            .field("database", &String::from_utf8_lossy(&self.database))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A client's startup parameters, split into what makes its server's identity and what is set on
+/// whichever server it gets.
+#[derive(Debug, Clone)]
+pub(crate) struct Requested {
+    pub(crate) identity: Identity,
+    /// Tracked parameters that the client asked for, ordered by name.
+    pub(crate) tracked: Vec<Parameter>,
+}
+
+impl Requested {
+    /// Splits a startup packet. With `share`, tracked parameters do not become part of the identity.
+    pub(crate) fn new(message: &StartupMessage<'_>, user: &[u8], share: bool) -> Self {
+        let mut parameters: Vec<Parameter> = Vec::new();
+        let mut tracked: Vec<Parameter> = Vec::new();
+        for (name, value) in message.params() {
+            if matches!(name, b"user" | b"database" | b"replication") || name.starts_with(b"_pq_.") {
+                continue;
+            }
+            let into = if share && is_tracked(name) { &mut tracked } else { &mut parameters };
+            // As in PostgreSQL, the last of several settings of one name counts.
+            into.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+            into.push((name.into(), value.into()));
+        }
+        parameters.sort_unstable();
+        tracked.sort_unstable();
+        let database = match message.get(b"database") {
+            Some(name) if !name.is_empty() => name,
+            _ => user,
+        };
+        let identity = Identity {
+            user: user.into(),
+            database: database.into(),
+            parameters,
+            password_digest: None,
+        };
+        Self { identity, tracked }
+    }
+}
+
+/// Whether a parameter follows its client (compared as PostgreSQL does, without case).
+pub(crate) fn is_tracked(name: &[u8]) -> bool {
+    TRACKED.iter().any(|tracked| tracked.as_bytes().eq_ignore_ascii_case(name))
+}

@@ -1,0 +1,84 @@
+//! A logged-in server connection, as its holder sees it.
+
+use pgwire_core::cancel::BackendKey;
+use pgwire_core::frame::BackendFramer;
+use pgwire_core::params::Params;
+use pgwire_core::pipeline::Pipeline;
+
+use crate::buffers::{FRAME_LIMITS, InBuf};
+use crate::ids::{NodeId, ServerId};
+use crate::outbox::Outbox;
+
+/// A logged-in server connection with its socket `S`: held by one [`crate::relay::Relay`], or idle
+/// in the [`crate::hub::Hub`].
+#[derive(Debug)]
+pub struct Link<S> {
+    pub(crate) id: ServerId,
+    pub(crate) socket: S,
+    pub(crate) key: BackendKey,
+    /// The parameters that the server has reported last.
+    pub(crate) params: Params,
+    pub(crate) framer: BackendFramer,
+    pub(crate) pipeline: Pipeline,
+    pub(crate) input: InBuf,
+    pub(crate) output: Outbox,
+    /// A message longer than the buffer is coming in: whether its pieces go to the client.
+    pub(crate) streaming: Streaming,
+    /// Whether a look at the socket has shown it alive since it was lent.
+    pub(crate) verified: bool,
+}
+
+/// What becomes of the pieces of a message that is longer than the buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Streaming {
+    Forward,
+    Drop,
+}
+
+impl<S> Link<S> {
+    pub(crate) fn new(
+        id: ServerId,
+        socket: S,
+        key: BackendKey,
+        params: Params,
+        pipeline_limit: usize,
+    ) -> Self {
+        Self {
+            id,
+            socket,
+            key,
+            params,
+            framer: BackendFramer::new(FRAME_LIMITS),
+            pipeline: Pipeline::new(pipeline_limit),
+            input: InBuf::default(),
+            output: Outbox::default(),
+            streaming: Streaming::Forward,
+            verified: true,
+        }
+    }
+
+    /// The connection's id.
+    #[must_use]
+    pub fn id(&self) -> ServerId {
+        self.id
+    }
+
+    /// The node that it leads to.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.id.node
+    }
+
+    /// The socket, to close it in good order.
+    pub fn into_socket(self) -> S {
+        self.socket
+    }
+
+    /// Whether nothing is under way in either direction.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.pipeline.is_settled()
+            && self.framer.at_boundary()
+            && self.output.is_empty()
+            && self.input.is_empty()
+    }
+}

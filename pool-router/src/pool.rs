@@ -1,0 +1,658 @@
+//! The server connections of one node, by id: who holds which, who waits, when to connect and close.
+//!
+//! A [`Pool`] never sees a socket, a waker or a lock. It is told what happened and answers with
+//! [`Order`]s. Connections of one identity are interchangeable; `pool_size` bounds a group (user
+//! and database) over all its identities, `max_server_connections` bounds the node.
+//!
+//! # Rules
+//! - Waiters of a group are served strictly in the order of their coming, also when that takes
+//!   closing an idle connection of another identity to make room.
+//! - The connection that was used last is lent first, so that surplus ones grow old and expire.
+//! - A connection with a cancel request under way is lent to nobody.
+//! - A node that cannot be reached is down: waiters that no living connection can serve are refused
+//!   at once, and one probe at a time, with growing pauses, finds out when it is back.
+//!
+//! # Calling rule
+//! After any `&mut` call, drain [`Pool::poll_order`]; then sleep until [`Pool::poll_timeout`] and
+//! call [`Pool::handle_timeout`]. Time must not run backwards.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use pgwire_core::time::Instant;
+use slab::Slab;
+
+use crate::ids::{ClientId, GroupId, IdentityId, NodeId, PoolKey, ServerId};
+
+/// The limits of a [`Pool`]. All are settings; see the reference of settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Most connections of one group, in whatever state (at least 1).
+    pub per_group: usize,
+    /// Most connections of the node, in whatever state (at least 1).
+    pub per_node: usize,
+    /// Connections kept open for a group once it was used.
+    pub min_per_group: usize,
+    /// An idle connection above the minimum is closed after this long.
+    pub idle_timeout: Option<Duration>,
+    /// A connection is not lent again once it is this old.
+    pub lifetime: Option<Duration>,
+    /// The first pause before an unreachable node is tried again; doubles up to `retry_max`.
+    pub retry_initial: Duration,
+    /// The longest pause between two tries.
+    pub retry_max: Duration,
+}
+
+/// The answer to [`Pool::acquire`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Acquire {
+    /// The connection is the client's.
+    Granted(ServerId),
+    /// The client waits; [`Order::Hand`] or [`Order::Refuse`] will follow, unless it withdraws.
+    Queued,
+    /// The node is down and nothing that lives can serve the client.
+    Refused,
+}
+
+/// What the owner of the connections is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Open and log in a connection; report [`Pool::connected`] or [`Pool::connect_failed`].
+    Connect {
+        /// The id that it will have.
+        server: ServerId,
+        /// Whose it is to be.
+        key: PoolKey,
+    },
+    /// Close an idle connection. It is no longer counted.
+    Close(ServerId),
+    /// The idle connection now belongs to a client that waited.
+    Hand {
+        /// The connection.
+        server: ServerId,
+        /// Its new holder.
+        client: ClientId,
+    },
+    /// The client no longer waits: its connection cannot be had.
+    Refuse(ClientId),
+}
+
+/// How a connection comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Clean: it may serve others.
+    Reuse,
+    /// It is being closed by its holder.
+    Discard,
+}
+
+/// Why a connection could not be made, as far as the pool cares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The node did not answer, or not as a PostgreSQL server ready for work.
+    Unreachable,
+    /// The server refused this identity (password, database, its own connection limit).
+    Rejected,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Connecting,
+    Idle { since: Instant },
+    Active { client: ClientId },
+    /// Released while a cancel request for it was under way.
+    Cooling,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    key: PoolKey,
+    state: State,
+    born: Instant,
+    cancels: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Waiter {
+    client: ClientId,
+    identity: IdentityId,
+    ticket: u64,
+    since: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    waiters: VecDeque<Waiter>,
+    /// Idle connections, least recently used first.
+    idle: Vec<ServerId>,
+    /// Connections in any state.
+    total: usize,
+    connecting: usize,
+    last_identity: Option<IdentityId>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Up,
+    Down { pause: Duration, retry_at: Instant, probing: bool, probe: PoolKey },
+}
+
+/// Numbers of a pool, for SHOW, metrics and tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct View {
+    /// Being opened.
+    pub connecting: usize,
+    /// Free.
+    pub idle: usize,
+    /// Held by clients.
+    pub active: usize,
+    /// Waiting for a cancel request to end.
+    pub cooling: usize,
+    /// Clients that wait.
+    pub waiting: usize,
+}
+
+/// The server connections of one node. See the [module](self) for its rules.
+#[derive(Debug)]
+pub struct Pool {
+    node: NodeId,
+    limits: Limits,
+    slots: Slab<Slot>,
+    groups: BTreeMap<GroupId, Group>,
+    orders: VecDeque<Order>,
+    health: Health,
+    next_ticket: u64,
+    next_generation: u32,
+    next_sweep: Option<Instant>,
+}
+
+impl Pool {
+    /// An empty pool of a node that is believed to be up.
+    #[must_use]
+    pub fn new(node: NodeId, limits: Limits) -> Self {
+        Self {
+            node,
+            limits,
+            slots: Slab::new(),
+            groups: BTreeMap::new(),
+            orders: VecDeque::new(),
+            health: Health::Up,
+            next_ticket: 0,
+            next_generation: 0,
+            next_sweep: None,
+        }
+    }
+
+    /// Asks for a connection on behalf of `client`, which must not be waiting already.
+    pub fn acquire(&mut self, client: ClientId, key: PoolKey, now: Instant) -> Acquire {
+        let group = self.groups.entry(key.group).or_default();
+        group.last_identity = Some(key.identity);
+        if group.waiters.is_empty()
+            && let Some(server) = take_idle(group, &self.slots, key.identity)
+        {
+            self.activate(server, client);
+            return Acquire::Granted(server);
+        }
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        group.waiters.push_back(Waiter { client, identity: key.identity, ticket, since: now });
+        self.pump(now);
+        // The pump may have served or refused this client already: say so directly.
+        let served = self.orders.iter().rposition(|order| match order {
+            Order::Hand { client: c, .. } | Order::Refuse(c) => *c == client,
+            Order::Connect { .. } | Order::Close(_) => false,
+        });
+        match served.and_then(|at| self.orders.remove(at)) {
+            Some(Order::Hand { server, .. }) => Acquire::Granted(server),
+            Some(_) => Acquire::Refused,
+            None => Acquire::Queued,
+        }
+    }
+
+    /// The client no longer wants to wait. Returns the connection that was handed to it in the
+    /// meantime, if so; the caller must release it.
+    pub fn withdraw(&mut self, client: ClientId, now: Instant) -> Option<ServerId> {
+        for group in self.groups.values_mut() {
+            if let Some(at) = group.waiters.iter().position(|w| w.client == client) {
+                group.waiters.remove(at);
+                self.pump(now);
+                return None;
+            }
+        }
+        let at = self.orders.iter().position(
+            |order| matches!(order, Order::Hand { client: c, .. } if *c == client),
+        )?;
+        match self.orders.remove(at) {
+            Some(Order::Hand { server, .. }) => Some(server),
+            _ => None,
+        }
+    }
+
+    /// A client gives its connection back. Ids that are not held by anybody are ignored.
+    pub fn release(&mut self, server: ServerId, outcome: Outcome, now: Instant) {
+        let Some(slot) = self.slot_mut(server) else { return };
+        if !matches!(slot.state, State::Active { .. }) {
+            return;
+        }
+        match outcome {
+            Outcome::Discard => self.remove(server),
+            Outcome::Reuse if slot.cancels > 0 => {
+                slot.state = State::Cooling;
+                return;
+            }
+            Outcome::Reuse => self.make_idle(server, now),
+        }
+        self.pump(now);
+    }
+
+    /// A cancel request for the connection is being sent.
+    pub fn cancel_started(&mut self, server: ServerId) {
+        if let Some(slot) = self.slot_mut(server) {
+            slot.cancels += 1;
+        }
+    }
+
+    /// A cancel request for the connection has been taken by the server, or has been given up.
+    pub fn cancel_finished(&mut self, server: ServerId, now: Instant) {
+        let Some(slot) = self.slot_mut(server) else { return };
+        slot.cancels = slot.cancels.saturating_sub(1);
+        if slot.cancels == 0 && slot.state == State::Cooling {
+            self.make_idle(server, now);
+            self.pump(now);
+        }
+    }
+
+    /// An ordered connection is open and logged in.
+    pub fn connected(&mut self, server: ServerId, now: Instant) {
+        let Some(slot) = self.slot_mut(server) else { return };
+        if slot.state != State::Connecting {
+            return;
+        }
+        let group = slot.key.group;
+        slot.born = now;
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.connecting = group.connecting.saturating_sub(1);
+        }
+        self.health = Health::Up;
+        self.make_idle(server, now);
+        self.pump(now);
+    }
+
+    /// An ordered connection could not be made.
+    pub fn connect_failed(&mut self, server: ServerId, kind: FailureKind, now: Instant) {
+        let Some(slot) = self.slot_mut(server) else { return };
+        if slot.state != State::Connecting {
+            return;
+        }
+        let key = slot.key;
+        self.remove(server);
+        match kind {
+            FailureKind::Unreachable => {
+                self.mark_down(key, now);
+                self.refuse_hopeless();
+            }
+            FailureKind::Rejected => {
+                if self.is_down() {
+                    self.health = Health::Up;
+                }
+                let alive = self.alive_of_identity(key);
+                if let Some(group) = self.groups.get_mut(&key.group)
+                    && !alive
+                {
+                    let orders = &mut self.orders;
+                    group.waiters.retain(|waiter| {
+                        let refused = waiter.identity == key.identity;
+                        if refused {
+                            orders.push_back(Order::Refuse(waiter.client));
+                        }
+                        !refused
+                    });
+                }
+                // A refusal is no reason to try again at once: whoever asks next does.
+                if alive {
+                    return;
+                }
+            }
+        }
+        self.pump(now);
+    }
+
+    /// The next order, if any.
+    pub fn poll_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    /// When [`Pool::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let retry = match self.health {
+            Health::Down { retry_at, probing: false, .. } => Some(retry_at),
+            Health::Down { .. } | Health::Up => None,
+        };
+        match (retry, self.next_sweep) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Probes a node that is down and closes what has been idle or has lived too long.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Health::Down { pause, retry_at, probing: false, probe } = self.health
+            && now >= retry_at
+        {
+            self.health = Health::Down { pause, retry_at, probing: true, probe };
+            if self.slots.len() < self.limits.per_node {
+                self.connect(probe, now);
+            } else {
+                self.health = Health::Up;
+            }
+        }
+        if self.next_sweep.is_some_and(|at| now >= at) {
+            self.sweep(now);
+            self.pump(now);
+        }
+    }
+
+    /// Takes new limits. Connections above them are closed as they come free.
+    pub fn set_limits(&mut self, limits: Limits, now: Instant) {
+        self.limits = limits;
+        self.next_sweep = Some(now);
+        self.pump(now);
+    }
+
+    /// Closes everything that is idle, and forgets to keep a minimum.
+    pub fn close_idle(&mut self) {
+        self.limits.min_per_group = 0;
+        let idle: Vec<ServerId> = self.groups.values().flat_map(|g| g.idle.clone()).collect();
+        for server in idle {
+            self.close(server);
+        }
+    }
+
+    /// Whether the node is known to be unreachable.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        matches!(self.health, Health::Down { .. })
+    }
+
+    /// The present numbers.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let mut view = View::default();
+        for (_, slot) in &self.slots {
+            match slot.state {
+                State::Connecting => view.connecting += 1,
+                State::Idle { .. } => view.idle += 1,
+                State::Active { .. } => view.active += 1,
+                State::Cooling => view.cooling += 1,
+            }
+        }
+        view.waiting = self.groups.values().map(|g| g.waiters.len()).sum();
+        view
+    }
+
+    /// How long the client that waits longest has been waiting.
+    #[must_use]
+    pub fn oldest_wait(&self, now: Instant) -> Option<Duration> {
+        let first = self.groups.values().filter_map(|g| g.waiters.front());
+        first.map(|waiter| now.saturating_since(waiter.since)).max()
+    }
+
+    fn slot_mut(&mut self, server: ServerId) -> Option<&mut Slot> {
+        if server.node != self.node {
+            return None;
+        }
+        let slot = self.slots.get_mut(usize::try_from(server.index).ok()?)?;
+        (slot.generation == server.generation).then_some(slot)
+    }
+
+    fn activate(&mut self, server: ServerId, client: ClientId) {
+        if let Some(slot) = self.slot_mut(server) {
+            slot.state = State::Active { client };
+        }
+    }
+
+    fn make_idle(&mut self, server: ServerId, now: Instant) {
+        let (over_node, lifetime) =
+            (self.slots.len() > self.limits.per_node, self.limits.lifetime);
+        let per_group = self.limits.per_group;
+        let Some(slot) = self.slot_mut(server) else { return };
+        slot.state = State::Idle { since: now };
+        let key = slot.key;
+        let too_old = lifetime.is_some_and(|limit| now.saturating_since(slot.born) >= limit);
+        let expires = self.expiry(server);
+        let Some(group) = self.groups.get_mut(&key.group) else { return };
+        group.idle.push(server);
+        if over_node || too_old || group.total > per_group {
+            self.close(server);
+        } else if let Some(at) = expires {
+            self.next_sweep = Some(self.next_sweep.map_or(at, |sweep| sweep.min(at)));
+        }
+    }
+
+    /// When an idle connection is due for closing.
+    fn expiry(&self, server: ServerId) -> Option<Instant> {
+        let slot = self.slots.get(usize::try_from(server.index).ok()?)?;
+        let State::Idle { since } = slot.state else { return None };
+        let idle = self.limits.idle_timeout.map(|limit| since + limit);
+        let life = self.limits.lifetime.map(|limit| slot.born + limit);
+        match (idle, life) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        let mut due = Vec::new();
+        for group in self.groups.values() {
+            let mut spare = group.total.saturating_sub(self.limits.min_per_group);
+            for server in &group.idle {
+                let Some(slot) =
+                    usize::try_from(server.index).ok().and_then(|index| self.slots.get(index))
+                else {
+                    continue;
+                };
+                let State::Idle { since } = slot.state else { continue };
+                let old = self
+                    .limits
+                    .lifetime
+                    .is_some_and(|limit| now.saturating_since(slot.born) >= limit);
+                let idle = self
+                    .limits
+                    .idle_timeout
+                    .is_some_and(|limit| now.saturating_since(since) >= limit);
+                if old || (idle && spare > 0) {
+                    spare = spare.saturating_sub(1);
+                    due.push(*server);
+                }
+            }
+        }
+        for server in due {
+            self.close(server);
+        }
+        let min_pause = Duration::from_secs(1);
+        self.next_sweep = self
+            .groups
+            .values()
+            .flat_map(|group| group.idle.iter())
+            .filter_map(|server| self.expiry(*server))
+            .min()
+            // What is kept for the minimum is past its time already: look again a little later.
+            .map(|at| at.max(now + min_pause));
+    }
+
+    /// Orders an idle connection closed.
+    fn close(&mut self, server: ServerId) {
+        self.remove(server);
+        self.orders.push_back(Order::Close(server));
+    }
+
+    /// Forgets a connection in whatever state.
+    fn remove(&mut self, server: ServerId) {
+        let Some(slot) = self.slot_mut(server) else { return };
+        let (key, state) = (slot.key, slot.state);
+        if let Ok(index) = usize::try_from(server.index) {
+            self.slots.remove(index);
+        }
+        let Some(group) = self.groups.get_mut(&key.group) else { return };
+        group.total = group.total.saturating_sub(1);
+        match state {
+            State::Connecting => group.connecting = group.connecting.saturating_sub(1),
+            State::Idle { .. } => group.idle.retain(|id| *id != server),
+            State::Active { .. } | State::Cooling => {}
+        }
+    }
+
+    fn connect(&mut self, key: PoolKey, now: Instant) {
+        let generation = self.next_generation;
+        self.next_generation = self.next_generation.wrapping_add(1);
+        let entry = self.slots.vacant_entry();
+        let Ok(index) = u32::try_from(entry.key()) else { return };
+        entry.insert(Slot { generation, key, state: State::Connecting, born: now, cancels: 0 });
+        let group = self.groups.entry(key.group).or_default();
+        group.total += 1;
+        group.connecting += 1;
+        let server = ServerId { node: self.node, index, generation };
+        self.orders.push_back(Order::Connect { server, key });
+    }
+
+    fn mark_down(&mut self, key: PoolKey, now: Instant) {
+        let pause = match self.health {
+            Health::Up => self.limits.retry_initial,
+            Health::Down { pause, probing: true, .. } => {
+                pause.saturating_mul(2).min(self.limits.retry_max)
+            }
+            // Another attempt of the same outage.
+            Health::Down { .. } => return,
+        };
+        self.health = Health::Down { pause, retry_at: now + pause, probing: false, probe: key };
+    }
+
+    /// While the node is down, only living connections can serve: refuse whom none will.
+    fn refuse_hopeless(&mut self) {
+        for group in self.groups.values_mut() {
+            if group.total > group.connecting {
+                continue;
+            }
+            for waiter in group.waiters.drain(..) {
+                self.orders.push_back(Order::Refuse(waiter.client));
+            }
+        }
+    }
+
+    fn alive_of_identity(&self, key: PoolKey) -> bool {
+        self.slots
+            .iter()
+            .any(|(_, slot)| slot.key == key && slot.state != State::Connecting)
+    }
+
+    /// Serves waiters as far as the limits allow, group by group in the order of their oldest
+    /// waiter.
+    fn pump(&mut self, now: Instant) {
+        let mut turn: Vec<(u64, GroupId)> = Vec::new();
+        for (id, group) in &self.groups {
+            match group.waiters.front() {
+                Some(waiter) => turn.push((waiter.ticket, *id)),
+                None if group.total < self.limits.min_per_group => turn.push((u64::MAX, *id)),
+                None => {}
+            }
+        }
+        if turn.len() > 1 {
+            turn.sort_unstable();
+        }
+        for (_, id) in turn {
+            self.pump_group(id, now);
+        }
+        if self.is_down() {
+            self.refuse_hopeless();
+        }
+        if self.groups.len() > MAX_QUIET_GROUPS {
+            self.groups.retain(|_, g| g.total > 0 || !g.waiters.is_empty());
+        }
+        #[cfg(debug_assertions)]
+        self.check();
+    }
+
+    fn pump_group(&mut self, id: GroupId, now: Instant) {
+        // Waiters that a free connection of their identity can serve, from the head on.
+        loop {
+            let Some(group) = self.groups.get_mut(&id) else { return };
+            let Some(head) = group.waiters.front().copied() else { break };
+            let Some(server) = take_idle(group, &self.slots, head.identity) else { break };
+            group.waiters.pop_front();
+            self.activate(server, head.client);
+            self.orders.push_back(Order::Hand { server, client: head.client });
+        }
+        if self.is_down() {
+            return;
+        }
+        // New connections: one for each waiter that none is being opened for yet.
+        loop {
+            let Some(group) = self.groups.get_mut(&id) else { return };
+            let identity = match group.waiters.get(group.connecting) {
+                Some(waiter) => waiter.identity,
+                None if group.total < self.limits.min_per_group => match group.last_identity {
+                    Some(identity) => identity,
+                    None => return,
+                },
+                None => return,
+            };
+            if group.total >= self.limits.per_group {
+                // Room is made only from what nobody in the group can use as it is.
+                let Some(surplus) = group.idle.first().copied() else { return };
+                self.close(surplus);
+            } else if self.slots.len() >= self.limits.per_node {
+                let Some(surplus) = self.idle_of_longest() else { return };
+                self.close(surplus);
+            }
+            self.connect(PoolKey { group: id, identity }, now);
+        }
+    }
+
+    /// The connection that has been idle longest, of any group.
+    fn idle_of_longest(&self) -> Option<ServerId> {
+        let oldest = |server: &ServerId| {
+            let slot = self.slots.get(usize::try_from(server.index).ok()?)?;
+            match slot.state {
+                State::Idle { since } => Some(since),
+                State::Connecting | State::Active { .. } | State::Cooling => None,
+            }
+        };
+        self.groups.values().filter_map(|g| g.idle.first().copied()).min_by_key(|s| oldest(s))
+    }
+
+    /// Recounts everything: what is counted twice must agree.
+    #[cfg(debug_assertions)]
+    fn check(&self) {
+        for (id, group) in &self.groups {
+            let of_group = self.slots.iter().filter(|(_, slot)| slot.key.group == *id);
+            let (mut total, mut connecting, mut idle) = (0, 0, 0);
+            for (_, slot) in of_group {
+                total += 1;
+                match slot.state {
+                    State::Connecting => connecting += 1,
+                    State::Idle { .. } => idle += 1,
+                    State::Active { .. } | State::Cooling => {}
+                }
+            }
+            debug_assert_eq!(total, group.total, "connections of {id:?}");
+            debug_assert_eq!(connecting, group.connecting, "connecting of {id:?}");
+            debug_assert_eq!(idle, group.idle.len(), "idle of {id:?}");
+        }
+    }
+}
+
+/// Groups without connections or waiters are forgotten beyond this many.
+const MAX_QUIET_GROUPS: usize = 1_024;
+
+/// The most recently used idle connection of an identity.
+fn take_idle(group: &mut Group, slots: &Slab<Slot>, identity: IdentityId) -> Option<ServerId> {
+    let at = group.idle.iter().rposition(|server| {
+        usize::try_from(server.index)
+            .ok()
+            .and_then(|index| slots.get(index))
+            .is_some_and(|slot| slot.key.identity == identity)
+    })?;
+    Some(group.idle.remove(at))
+}
