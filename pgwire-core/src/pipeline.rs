@@ -324,7 +324,7 @@ impl Pipeline {
             }
             BackendTag::AUTHENTICATION
             | BackendTag::BACKEND_KEY_DATA
-            | BackendTag::NEGOTIATE_VERSION => return Err(PeerMisbehaved::UnexpectedMessage),
+            | BackendTag::NEGOTIATE_VERSION => return Err(unexpected(tag)),
             BackendTag::COPY_BOTH => self.mode = Mode::Unpredictable,
             _ => {}
         }
@@ -340,7 +340,7 @@ impl Pipeline {
             return if tag == BackendTag::ERROR {
                 Ok(Verdict::Asynchronous { during: None })
             } else {
-                Err(PeerMisbehaved::UnexpectedMessage)
+                Err(unexpected(tag))
             };
         };
         match request {
@@ -361,7 +361,7 @@ impl Pipeline {
             Request::Sync => match tag {
                 BackendTag::READY => self.ready(disposition, status),
                 BackendTag::ERROR => Ok(Verdict::Failed(disposition, token)),
-                _ => Err(PeerMisbehaved::UnexpectedMessage),
+                _ => Err(unexpected(tag)),
             },
             _ => self.received_extended(tag, request, disposition, token),
         }
@@ -407,7 +407,7 @@ impl Pipeline {
             return Ok(Verdict::Completed(disposition, token));
         }
         if tag != BackendTag::ERROR {
-            return Err(PeerMisbehaved::UnexpectedMessage);
+            return Err(unexpected(tag));
         }
         // The server now discards up to the next Sync, whatever stands in between.
         while let Some(entry) = self.queue.front() {
@@ -425,7 +425,7 @@ impl Pipeline {
         disposition: Disposition,
         status: Option<TransactionStatus>,
     ) -> Result<Verdict, PeerMisbehaved> {
-        let Some(status) = status else { return Err(PeerMisbehaved::UnexpectedMessage) };
+        let Some(status) = status else { return Err(unexpected(BackendTag::READY)) };
         self.queue.pop_front();
         self.status = status;
         self.mode = Mode::Normal;
@@ -533,4 +533,8 @@ impl Pipeline {
     pub fn status(&self) -> TransactionStatus {
         self.status
     }
+}
+
+fn unexpected(tag: BackendTag) -> PeerMisbehaved {
+    PeerMisbehaved::UnexpectedMessage { tag: tag.as_byte() }
 }

@@ -206,14 +206,6 @@ impl<S, D: Clone> Hub<S, D> {
         self.carry_out(server.node);
     }
 
-    /// Keeps what a login taught about a role's password, so that the next one costs less.
-    pub fn learned(&mut self, server: ServerId, secret: Secret) {
-        let key = self.nodes.get(server.node.index()).and_then(|n| n.owners.get(&server)).copied();
-        if let Some(entry) = key.and_then(|key| self.identity_mut(key.identity)) {
-            entry.secret = Some(secret);
-        }
-    }
-
     /// An ordered connection could not be made.
     pub fn connect_failed(&mut self, server: ServerId, error: ConnectError, now: Instant) {
         let Some(node) = self.nodes.get_mut(server.node.index()) else { return };

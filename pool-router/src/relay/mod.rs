@@ -1,0 +1,678 @@
+//! The driver of one client: both runtimes and the simulated world run this same object.
+//!
+//! A [`Relay`] owns a client's socket and the server connections that it holds, as opaque values,
+//! and moves bytes between them through [`Io`]. In transaction mode it holds at most one server
+//! connection at a time, in session mode at most one for each node.
+//!
+//! # Calling rule
+//! Call [`Relay::drive`] whenever a socket may be ready, the doorbell rang, or the deadline has
+//! come, and obey its answer ([`Turn`]). Time must not run backwards.
+//!
+//! # Back-pressure
+//! Input is read into one buffer of [`BUFFER_SIZE`] bytes for each direction, and forwarded from
+//! there without copying; a full buffer is not read into. So a slow reader holds back its sender,
+//! and what one client occupies is bounded whatever passes through.
+//!
+//! # Files
+//! `startup` logs a client in, `query` sends its statements where they belong, `reply` takes the
+//! servers' answers, `statements` knows its prepared statements, `farewell` cleans up.
+//!
+//! [`BUFFER_SIZE`]: crate::buffers::BUFFER_SIZE
+
+mod farewell;
+mod query;
+mod reply;
+mod startup;
+mod statements;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgwire_core::auth::{DeriveJob, DerivedKey};
+use pgwire_core::cancel::BackendKey;
+use pgwire_core::encode::{self, ErrorResponse, Severity};
+use pgwire_core::frame::FrontendFramer;
+use pgwire_core::params::Params;
+use pgwire_core::sqlstate::SqlState;
+use pgwire_core::time::Instant;
+use pgwire_core::txn::TransactionStatus;
+
+use crate::buffers::{Buffers, FRAME_LIMITS, InBuf};
+use crate::classify::Lexing;
+use crate::config::{PoolMode, Settings};
+use crate::context::Context;
+use crate::hub::{Event, Hub, Shutdown};
+use crate::ids::{ClientId, NodeId, PoolKey, ServerId};
+use crate::io::{Io, Transfer};
+use crate::link::Link;
+use crate::login::ConnectError;
+use crate::outbox::Outbox;
+use crate::pool::FailureKind;
+use crate::route::Balancer;
+
+use startup::Startup;
+use statements::Statements;
+
+/// Rounds of reading and writing after which others get their turn.
+const MAX_ROUNDS: u32 = 32;
+
+/// How long a client that must leave may take to read the reason.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a server may take to be reset before it is closed instead.
+const RESET_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a [`Relay`] needs from its runtime.
+#[derive(Debug)]
+pub enum Turn {
+    /// Call [`Relay::service`] with the hub, then drive again.
+    Service,
+    /// Run the job, wherever it does not hold up others, call [`Relay::resume`], then drive again.
+    Derive(DeriveJob),
+    /// Wait until a socket is ready, the doorbell rings, or this moment comes; then drive again.
+    Wait(Option<Instant>),
+    /// Let others run, then drive again.
+    Yield,
+    /// The client is gone and everything it held is returned: drop the relay.
+    Finished,
+}
+
+/// How a client came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// A Unix-domain socket.
+    Local,
+    /// TCP, from this address to that.
+    Tcp {
+        /// The client's address.
+        peer: core::net::IpAddr,
+        /// Ours.
+        local: core::net::IpAddr,
+    },
+}
+
+/// Random bytes for one client, from a cryptographic generator.
+#[derive(Clone)]
+pub struct Entropy(
+    /// The bytes.
+    pub [u8; 64],
+);
+
+impl fmt::Debug for Entropy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Entropy(..)")
+    }
+}
+
+/// The client's side.
+#[derive(Debug)]
+struct ClientSide<S> {
+    socket: Option<S>,
+    transport: Transport,
+    framer: FrontendFramer,
+    input: InBuf,
+    output: Outbox,
+    /// Its parameters, as it has been told or has set them.
+    params: Params,
+    closed: bool,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Logging in.
+    Startup(Box<Startup>),
+    /// Statements are served.
+    Ready,
+    /// The client has been told that it must leave; that is being written.
+    Closing,
+    /// The client is gone; its servers are being cleaned.
+    Gone,
+    /// Nothing is left.
+    Finished,
+}
+
+/// Why the relay is to be driven at a certain time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Timer {
+    Authentication,
+    QueueWait,
+    ClientIdle,
+    Flush,
+    Reset,
+}
+
+/// What is to be asked of the hub.
+#[derive(Debug)]
+struct Wants<S> {
+    admit: bool,
+    login: bool,
+    acquire: Option<NodeId>,
+    withdraw: Option<NodeId>,
+    release: Vec<Box<Link<S>>>,
+    discard: Vec<ServerId>,
+    cancel_server: Vec<(ServerId, BackendKey)>,
+    cancel_by_key: Option<(u32, Box<[u8]>)>,
+    leave: bool,
+}
+
+impl<S> Default for Wants<S> {
+    fn default() -> Self {
+        Self {
+            admit: false,
+            login: false,
+            acquire: None,
+            withdraw: None,
+            release: Vec::new(),
+            discard: Vec::new(),
+            cancel_server: Vec::new(),
+            cancel_by_key: None,
+            leave: false,
+        }
+    }
+}
+
+impl<S> Wants<S> {
+    fn any(&self) -> bool {
+        self.admit
+            || self.login
+            || self.leave
+            || self.acquire.is_some()
+            || self.withdraw.is_some()
+            || !self.release.is_empty()
+            || !self.discard.is_empty()
+            || !self.cancel_server.is_empty()
+            || self.cancel_by_key.is_some()
+    }
+}
+
+/// What is remembered of a session between its statements.
+#[derive(Debug)]
+struct Session {
+    lexing: Lexing,
+    balancer: Balancer,
+    /// State that lives in one server session was made: reads stay on the primary, and in
+    /// transaction mode the server stays with its client.
+    pinned: bool,
+    /// Something was written.
+    wrote: bool,
+    /// The node chosen for the statement or batch at the head of the input.
+    chosen: Option<NodeId>,
+    /// A batch of extended-protocol messages is open on the active link.
+    in_batch: bool,
+    /// Messages are discarded up to the next Sync, because the proxy itself refused the batch.
+    skip_to_sync: bool,
+    statements: Statements,
+}
+
+/// The driver of one client. See the [module](self) for the rules.
+#[derive(Debug)]
+pub struct Relay<S> {
+    id: ClientId,
+    context: Arc<Context>,
+    client: ClientSide<S>,
+    phase: Phase,
+    /// The server connection that statements go to.
+    active: Option<Box<Link<S>>>,
+    /// Others that the session holds (session mode).
+    parked: Vec<Box<Link<S>>>,
+    pool_key: Option<PoolKey>,
+    /// The node whose connection is being waited for.
+    waiting: Option<NodeId>,
+    wants: Wants<S>,
+    session: Session,
+    job: Option<DeriveJob>,
+    deriving: bool,
+    timer: Option<(Instant, Timer)>,
+    draining: bool,
+    doorbell: bool,
+    /// A server refused a reset.
+    reset_failed: bool,
+}
+
+impl<S> Relay<S> {
+    /// The driver of an accepted client.
+    #[must_use]
+    pub fn new(
+        id: ClientId,
+        context: Arc<Context>,
+        socket: S,
+        transport: Transport,
+        entropy: Entropy,
+        now: Instant,
+    ) -> Self {
+        let settings = &context.settings;
+        let timer = settings.authentication_timeout.map(|t| (now + t, Timer::Authentication));
+        let seed = entropy.0.first_chunk::<8>().map_or(1, |bytes| u64::from_le_bytes(*bytes));
+        Self {
+            id,
+            client: ClientSide {
+                socket: Some(socket),
+                transport,
+                framer: FrontendFramer::new(FRAME_LIMITS),
+                input: InBuf::default(),
+                output: Outbox::default(),
+                params: Params::new(),
+                closed: false,
+            },
+            phase: Phase::Startup(Box::new(Startup::new(entropy))),
+            active: None,
+            parked: Vec::new(),
+            pool_key: None,
+            waiting: None,
+            wants: Wants::default(),
+            session: Session {
+                lexing: Lexing::default(),
+                balancer: Balancer::new(settings, seed),
+                pinned: false,
+                wrote: false,
+                chosen: None,
+                in_batch: false,
+                skip_to_sync: false,
+                statements: Statements::new(settings.prepared_statement_bytes),
+            },
+            job: None,
+            deriving: false,
+            timer,
+            draining: false,
+            doorbell: false,
+            reset_failed: false,
+            context,
+        }
+    }
+
+    /// The client's id.
+    #[must_use]
+    pub fn id(&self) -> ClientId {
+        self.id
+    }
+
+    /// The doorbell rang: the next [`Relay::drive`] asks for service.
+    pub fn ring(&mut self) {
+        self.doorbell = true;
+    }
+
+    /// Moves bytes and decides, as far as it goes without waiting.
+    pub fn drive(&mut self, io: &mut impl Io<S>, buffers: &mut Buffers, now: Instant) -> Turn {
+        let turn = self.rounds(io, buffers, now);
+        self.client.input.trim(buffers);
+        if let Some(link) = &mut self.active {
+            link.input.trim(buffers);
+        }
+        turn
+    }
+
+    fn rounds(&mut self, io: &mut impl Io<S>, buffers: &mut Buffers, now: Instant) -> Turn {
+        for _ in 0..MAX_ROUNDS {
+            if matches!(self.phase, Phase::Finished) {
+                return Turn::Finished;
+            }
+            if self.doorbell || self.wants.any() {
+                return Turn::Service;
+            }
+            self.handle_timer(now);
+            let mut progress = self.read_server(io, buffers, now);
+            progress |= self.read_client(io, buffers, now);
+            progress |= self.advance(now);
+            progress |= self.flush(io, now);
+            self.settle(now);
+            if let Some(job) = self.job.take() {
+                self.deriving = true;
+                return Turn::Derive(job);
+            }
+            if !progress && !self.wants.any() && !matches!(self.phase, Phase::Finished) {
+                return Turn::Wait(self.timer.map(|(at, _)| at));
+            }
+        }
+        Turn::Yield
+    }
+
+    /// Deals with the hub: takes what happened, hands over what is wanted.
+    pub fn service<D: Clone>(&mut self, hub: &mut Hub<S, D>, now: Instant) {
+        self.doorbell = false;
+        for event in hub.take_events(self.id) {
+            self.on_event(event, now);
+        }
+        if let Some((pid, key)) = self.wants.cancel_by_key.take() {
+            hub.cancel_by_key(pid, &key);
+        }
+        for (server, key) in self.wants.cancel_server.drain(..) {
+            hub.cancel_server(server, &key);
+        }
+        for link in self.wants.release.drain(..) {
+            hub.release(link, now);
+        }
+        for server in self.wants.discard.drain(..) {
+            hub.discard(server, now);
+        }
+        if std::mem::take(&mut self.wants.admit) {
+            self.admit(hub, now);
+        }
+        if std::mem::take(&mut self.wants.login) {
+            self.log_in(hub);
+        }
+        if let Some(node) = self.wants.withdraw.take() {
+            hub.withdraw(self.id, node, now);
+        }
+        if let (Some(node), Some(key)) = (self.wants.acquire.take(), self.pool_key) {
+            match hub.acquire(self.id, key, node, now) {
+                Ok(Some(link)) => self.on_event(Event::Granted(link), now),
+                Ok(None) => self.start_waiting(node, now),
+                Err(error) => self.on_event(Event::Refused(node, error), now),
+            }
+        }
+        if matches!(self.phase, Phase::Startup(_)) {
+            self.continue_welcome(hub);
+        }
+        if std::mem::take(&mut self.wants.leave) {
+            hub.leave(self.id, now);
+            self.phase = Phase::Finished;
+        }
+    }
+
+    /// Goes on after [`Turn::Derive`].
+    pub fn resume(&mut self, key: DerivedKey) {
+        self.deriving = false;
+        self.derived(key);
+    }
+
+    fn on_event(&mut self, event: Event<S>, now: Instant) {
+        match event {
+            Event::Admitted => self.admitted(),
+            Event::Granted(link) => {
+                if self.waiting.take_if(|node| *node == link.node()).is_none()
+                    && self.wants.acquire.is_none()
+                    && self.active.is_some()
+                    || !matches!(self.phase, Phase::Ready | Phase::Startup(_))
+                {
+                    self.wants.release.push(link);
+                    return;
+                }
+                self.stop_timer(Timer::QueueWait);
+                self.active = Some(link);
+            }
+            Event::Refused(node, error) => {
+                self.waiting = None;
+                self.stop_timer(Timer::QueueWait);
+                self.refused(node, &error);
+            }
+            Event::Cancel => self.on_cancel(),
+            Event::Terminate(how) => self.on_terminate(how),
+        }
+        let _ = now;
+    }
+
+    fn start_waiting(&mut self, node: NodeId, now: Instant) {
+        self.waiting = Some(node);
+        if self.timer.is_none()
+            && let Some(limit) = self.settings().query_wait_timeout
+        {
+            self.timer = Some((now + limit, Timer::QueueWait));
+        }
+    }
+
+    fn stop_timer(&mut self, which: Timer) {
+        self.timer.take_if(|(_, timer)| *timer == which);
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.context.settings
+    }
+
+    fn is_transaction_mode(&self) -> bool {
+        self.context.settings.pool_mode == PoolMode::Transaction
+    }
+
+    // --- moving bytes ---------------------------------------------------------------------------
+
+    fn read_server(&mut self, io: &mut impl Io<S>, buffers: &mut Buffers, now: Instant) -> bool {
+        let Some(link) = &mut self.active else { return false };
+        if !link.input.has_room() {
+            return false;
+        }
+        match io.read(&mut link.socket, link.input.room(buffers)) {
+            Transfer::Bytes(n) => {
+                link.input.filled(n);
+                true
+            }
+            Transfer::Blocked => {
+                link.verified = true;
+                false
+            }
+            Transfer::Closed => {
+                self.link_lost(now);
+                true
+            }
+        }
+    }
+
+    fn read_client(&mut self, io: &mut impl Io<S>, buffers: &mut Buffers, now: Instant) -> bool {
+        if self.client.closed
+            || self.deriving
+            || !matches!(self.phase, Phase::Ready | Phase::Startup(_))
+            || !self.client.input.has_room()
+        {
+            return false;
+        }
+        let Some(socket) = &mut self.client.socket else { return false };
+        match io.read(socket, self.client.input.room(buffers)) {
+            Transfer::Bytes(n) => {
+                self.client.input.filled(n);
+                true
+            }
+            Transfer::Blocked => false,
+            Transfer::Closed => {
+                self.client_lost(now);
+                true
+            }
+        }
+    }
+
+    fn advance(&mut self, now: Instant) -> bool {
+        let mut progress = self.advance_server(now);
+        match self.phase {
+            Phase::Startup(_) => progress |= self.advance_startup(now),
+            Phase::Ready => progress |= self.advance_client(now),
+            Phase::Closing | Phase::Gone | Phase::Finished => {}
+        }
+        progress
+    }
+
+    fn flush(&mut self, io: &mut impl Io<S>, now: Instant) -> bool {
+        let mut progress = false;
+        if let Some(link) = &mut self.active {
+            let Link { output, socket, .. } = &mut **link;
+            while !output.is_empty() {
+                let moved = output.write_with(&mut self.client.input, |pieces| {
+                    if pieces.is_empty() {
+                        return (0, Transfer::Blocked);
+                    }
+                    let moved = io.write(socket, pieces);
+                    (if let Transfer::Bytes(n) = moved { n } else { 0 }, moved)
+                });
+                match moved {
+                    Transfer::Bytes(_) => progress = true,
+                    Transfer::Blocked => break,
+                    Transfer::Closed => {
+                        // Reading it may still tell why it left.
+                        output.detach(&mut self.client.input);
+                        output.clear();
+                        break;
+                    }
+                }
+            }
+        }
+        let mut nothing = InBuf::default();
+        while let Some(socket) = &mut self.client.socket
+            && !self.client.output.is_empty()
+        {
+            let source = self.active.as_mut().map_or(&mut nothing, |link| &mut link.input);
+            let moved = self.client.output.write_with(source, |pieces| {
+                if pieces.is_empty() {
+                    return (0, Transfer::Blocked);
+                }
+                let moved = io.write(socket, pieces);
+                (if let Transfer::Bytes(n) = moved { n } else { 0 }, moved)
+            });
+            match moved {
+                Transfer::Bytes(_) => progress = true,
+                Transfer::Blocked => break,
+                Transfer::Closed => {
+                    self.client_lost(now);
+                    return true;
+                }
+            }
+        }
+        if matches!(self.phase, Phase::Closing) && self.client.output.is_empty() {
+            self.client_lost(now);
+            return true;
+        }
+        progress
+    }
+
+    /// After writing: lets go of a server that has done its part, or of the client.
+    fn settle(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Ready => {}
+            Phase::Gone => return self.clean_up(now),
+            Phase::Startup(_) | Phase::Closing | Phase::Finished => return,
+        }
+        let at_rest = self
+            .active
+            .as_ref()
+            .is_none_or(|link| link.is_quiet() && link.pipeline.status() == TransactionStatus::Idle);
+        if let Some(link) = &self.active
+            && self.is_transaction_mode()
+            && !self.session.pinned
+            && !self.session.in_batch
+            && link.pipeline.is_releasable()
+            && link.input.is_parsed()
+            && link.output.is_empty()
+            && link.verified
+            // A statement that waits for just this server keeps it.
+            && self.session.chosen.is_none()
+        {
+            self.let_go();
+        }
+        if at_rest && self.waiting.is_none() && self.wants.acquire.is_none() {
+            if self.draining {
+                self.fatal(SqlState::ADMIN_SHUTDOWN, SHUTDOWN_MESSAGE, None);
+            } else if self.timer.is_none()
+                && let Some(limit) = self.settings().client_idle_limit
+            {
+                self.timer = Some((now + limit, Timer::ClientIdle));
+            }
+        } else {
+            self.stop_timer(Timer::ClientIdle);
+        }
+    }
+
+    /// Parks the active link (session mode) or gives it back (transaction mode).
+    fn let_go(&mut self) {
+        let Some(mut link) = self.active.take() else { return };
+        self.client.output.detach(&mut link.input);
+        if self.is_transaction_mode() && !self.session.pinned {
+            self.session.statements.link_gone(link.node());
+            self.wants.release.push(link);
+        } else {
+            self.parked.push(link);
+        }
+    }
+
+    fn handle_timer(&mut self, now: Instant) {
+        let Some((_, timer)) = self.timer.take_if(|(at, _)| now >= *at) else { return };
+        match timer {
+            Timer::Authentication => {
+                self.fatal(
+                    SqlState::INVALID_AUTHORIZATION,
+                    "canceling authentication due to timeout",
+                    None,
+                );
+            }
+            Timer::QueueWait => {
+                let Some(node) = self.waiting.take() else { return };
+                self.wants.withdraw = Some(node);
+                self.refuse_statement(
+                    SqlState::TOO_MANY_CONNECTIONS,
+                    "no server connection came free within query_wait_timeout",
+                    Some("All connections of this user and database are in use; see pool_size."),
+                );
+            }
+            Timer::ClientIdle => {
+                self.fatal(
+                    SqlState::IDLE_SESSION_TIMEOUT,
+                    "terminating connection due to client_idle_limit",
+                    None,
+                );
+            }
+            Timer::Flush => self.client_lost(now),
+            Timer::Reset => self.give_up_reset(),
+        }
+    }
+
+    // --- errors of our own ----------------------------------------------------------------------
+
+    /// Tells the client that the session ends, and why.
+    fn fatal(&mut self, code: SqlState, message: &str, hint: Option<&str>) {
+        self.tell(Severity::Fatal, code, message, hint);
+        self.close_client();
+    }
+
+    /// Appends an error to what the client reads, if that is possible between two messages.
+    fn tell(&mut self, severity: Severity, code: SqlState, message: &str, hint: Option<&str>) {
+        let between = self.active.as_ref().is_none_or(|link| link.framer.at_boundary());
+        if between {
+            self.client.output.own(|out| {
+                encode::error_response(
+                    out,
+                    &ErrorResponse { severity, code, message, detail: None, hint },
+                );
+            });
+        }
+    }
+
+    /// What node `node` is called in messages.
+    fn node_name(&self, node: NodeId) -> String {
+        self.settings().backends.get(node.index()).map_or_else(
+            || format!("{}", node.0),
+            |backend| format!("{} ({}:{})", backend.id, backend.host, backend.port),
+        )
+    }
+
+    fn refused(&mut self, node: NodeId, error: &Arc<ConnectError>) {
+        if matches!(self.phase, Phase::Startup(_)) {
+            self.welcome_refused(node, error);
+            return;
+        }
+        if !matches!(self.phase, Phase::Ready) {
+            return;
+        }
+        if error.kind() == FailureKind::Unreachable
+            && self.session.balancer.skip(node, self.context.settings.primary_node())
+        {
+            // A read that its standby cannot take goes elsewhere, at the latest to the primary.
+            self.session.chosen = None;
+            return;
+        }
+        let name = self.node_name(node);
+        self.refuse_with(|out| error.encode(out, Severity::Error, &name));
+    }
+
+    fn on_terminate(&mut self, how: Shutdown) {
+        match (how, &self.phase) {
+            (_, Phase::Closing | Phase::Gone | Phase::Finished) => {}
+            (Shutdown::Graceful, Phase::Ready) => {
+                self.draining = true;
+                if let Some(node) = self.waiting.take() {
+                    self.wants.withdraw = Some(node);
+                    self.fatal(SqlState::ADMIN_SHUTDOWN, SHUTDOWN_MESSAGE, None);
+                }
+            }
+            (Shutdown::Graceful, Phase::Startup(_)) | (Shutdown::Fast, _) => {
+                self.fatal(SqlState::ADMIN_SHUTDOWN, SHUTDOWN_MESSAGE, None);
+            }
+        }
+    }
+}
+
+const SHUTDOWN_MESSAGE: &str = "terminating connection due to administrator command";
