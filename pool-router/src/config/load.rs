@@ -1,0 +1,437 @@
+//! Files to settings: includes, the verdict of each line, and what only the whole can show.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::error::{ConfigError, ConfigErrors, Level, Notice, Origin, Problem};
+use super::scan::{Assignment, scan};
+use super::settings::{Backend, BackendFlags, BackendHost, Settings};
+use super::table::{self, Found, Kind, Parameter, Verdict};
+use super::value::{FlagWords, HIDDEN, Key, Stored, Value, Values};
+use super::{MAX_INCLUDE_DEPTH, MAX_INCLUDES};
+
+/// A configuration that can be run.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The settings.
+    pub settings: Settings,
+    /// What the operator should know, in the order of the files.
+    pub notices: Vec<Notice>,
+}
+
+/// The port of a server whose host alone is set: PostgreSQL's own default.
+const DEFAULT_BACKEND_PORT: u16 = 5432;
+
+/// The socket directory of a server whose port alone is set.
+const DEFAULT_BACKEND_SOCKET_DIR: &str = "/var/run/postgresql";
+
+/// Reads the text of `pgpool.conf`.
+///
+/// `file` names it in messages, and relative includes are resolved against its directory.
+/// `include` reads one more file: it gets the path and answers the text, or why there is none.
+///
+/// # Errors
+///
+/// Every fault of every line, and those of the whole: no backend, several primaries, settings
+/// that contradict each other.
+pub fn load(
+    file: &str,
+    text: &str,
+    include: &mut dyn FnMut(&str) -> Result<String, String>,
+) -> Result<Loaded, ConfigErrors> {
+    let file: Arc<str> = Arc::from(file);
+    let mut loader = Loader {
+        include,
+        files: Vec::new(),
+        values: Values::default(),
+        errors: Vec::new(),
+        notices: Vec::new(),
+    };
+    loader.read(&file, text, 0);
+    loader.finish(&file)
+}
+
+struct Loader<'i> {
+    include: &'i mut dyn FnMut(&str) -> Result<String, String>,
+    /// The files in the order of their reading; errors are reported in it.
+    files: Vec<Arc<str>>,
+    values: Values,
+    errors: Vec<ConfigError>,
+    notices: Vec<Notice>,
+}
+
+impl Loader<'_> {
+    fn read(&mut self, file: &Arc<str>, text: &str, depth: usize) {
+        self.files.push(Arc::clone(file));
+        let scanned = scan(file, text);
+        self.errors.extend(scanned.errors);
+        self.notices.extend(scanned.notices);
+        let mut behind_secret = None;
+        for assignment in scanned.assignments {
+            let origin = Origin::line(file, assignment.line);
+            if assignment.name.eq_ignore_ascii_case("include") {
+                self.include(file, &assignment, origin, depth);
+                continue;
+            }
+            // A password with a blank in it and without quotes spills over into names.
+            let spilt = behind_secret == Some(assignment.line);
+            if self.is_secret(&assignment.name) {
+                behind_secret = Some(assignment.line);
+            }
+            if let Err(problem) = self.assign(assignment, &origin) {
+                let problem = if spilt { hide(problem) } else { problem };
+                self.errors.push(ConfigError { origin, problem });
+            }
+        }
+    }
+
+    fn is_secret(&self, name: &str) -> bool {
+        matches!(table::find(name), Found::Row(row, _) if matches!(row.kind, Kind::Secret))
+    }
+
+    fn include(&mut self, file: &str, line: &Assignment, origin: Origin, depth: usize) {
+        let path = match file.rsplit_once('/') {
+            Some((directory, _)) if !line.value.starts_with('/') => {
+                format!("{directory}/{}", line.value)
+            }
+            _ => line.value.clone(),
+        };
+        if depth >= MAX_INCLUDE_DEPTH || self.files.len() > MAX_INCLUDES {
+            self.errors.push(ConfigError { origin, problem: Problem::TooManyIncludes { path } });
+            return;
+        }
+        match (self.include)(&path) {
+            Ok(text) => self.read(&Arc::from(path), &text, depth + 1),
+            Err(reason) => {
+                self.errors.push(ConfigError { origin, problem: Problem::Include { path, reason } })
+            }
+        }
+    }
+
+    fn assign(&mut self, line: Assignment, origin: &Origin) -> Result<(), Problem> {
+        let Assignment { name, value: text, .. } = line;
+        let (row, node) = match table::find(&name) {
+            Found::Row(row, node) => (row, node),
+            Found::NodeIdMissing(name) => return Err(Problem::NodeIdMissing { name }),
+            Found::NodeIdInvalid(base) => {
+                return Err(Problem::NodeIdInvalid { found: name, name: base });
+            }
+            Found::Unknown(suggestion) => {
+                return Err(Problem::UnknownParameter { name, suggestion });
+            }
+        };
+        let Some(value) = row.kind.parse(&text) else {
+            let accepted = row.kind.accepted();
+            return Err(Problem::InvalidValue { name, found: text, accepted });
+        };
+        let target = match row.verdict {
+            Verdict::Refused { reason, except } if !any_is(&row.kind, except, &value) => {
+                let accepted =
+                    if except.is_empty() { "to leave it out".into() } else { except.join(", ") };
+                return Err(Problem::Refused { name, found: text, reason, accepted });
+            }
+            Verdict::Renamed(new) => {
+                self.notices.push(Notice {
+                    level: Level::Warning,
+                    origin: Some(origin.clone()),
+                    text: format!("`{name}` is an old name, taken for `{new}`"),
+                });
+                table::parameters().find(|row| row.name == new).unwrap_or(row)
+            }
+            _ => row,
+        };
+        self.store(row, target, node, text, &value, origin);
+        Ok(())
+    }
+
+    fn store(
+        &mut self,
+        written: &'static Parameter,
+        target: &'static Parameter,
+        node: Option<u16>,
+        text: String,
+        value: &Value,
+        origin: &Origin,
+    ) {
+        let key = (target.name, node);
+        let old_name = written.name != target.name;
+        let earlier = self.values.0.get(&key);
+        // Versions that know both names heed the new one only.
+        if old_name && earlier.is_some_and(|earlier| !earlier.old_name) {
+            return;
+        }
+        let text = match (value, earlier) {
+            // Pgpool-II joins the flags of repeated lines; losing ALWAYS_PRIMARY to a later line
+            // would move the writes.
+            (Value::Flags(later), Some(earlier)) => join(earlier, *later),
+            _ => text,
+        };
+        let text = Zeroizing::new(text);
+        let stored = Stored { row: target, text, origin: origin.clone(), old_name };
+        self.values.0.insert(key, stored);
+    }
+
+    fn finish(mut self, file: &Arc<str>) -> Result<Loaded, ConfigErrors> {
+        self.say_what_is_ignored();
+        let backends = self.backends(file);
+        let values = core::mem::take(&mut self.values);
+        let settings = Settings { backends, ..Settings::from_values(values) };
+        self.check(&settings, file);
+
+        let files = &self.files;
+        let position = |origin: &Origin| {
+            let file = files.iter().position(|file| *file == origin.file);
+            (file, origin.line.unwrap_or(u32::MAX))
+        };
+        if self.errors.is_empty() {
+            self.notices
+                .sort_by_key(|n| n.origin.as_ref().map_or((Some(usize::MAX), u32::MAX), &position));
+            Ok(Loaded { settings, notices: self.notices })
+        } else {
+            self.errors.sort_by_key(|e| position(&e.origin));
+            Err(ConfigErrors(self.errors))
+        }
+    }
+
+    /// One notice for each reason, naming all parameters it applies to.
+    fn say_what_is_ignored(&mut self) {
+        struct Group {
+            reason: &'static str,
+            level: Level,
+            origin: Origin,
+            names: Vec<String>,
+        }
+        let mut groups: Vec<Group> = Vec::new();
+        for ((name, node), stored) in &self.values.0 {
+            let Verdict::Ignored { reason, silent, level } = stored.row.verdict else { continue };
+            let value = stored.row.kind.parse(&stored.text);
+            let default = [stored.row.default];
+            let silent = if silent.is_empty() { &default[..] } else { silent };
+            if value.is_some_and(|value| any_is(&stored.row.kind, silent, &value)) {
+                continue;
+            }
+            let name = format!("`{}`", with_node((*name, *node)));
+            match groups.iter_mut().find(|group| group.reason == reason) {
+                Some(group) => {
+                    group.names.push(name);
+                    group.level = group.level.max(level);
+                    // Lines are comparable within a file only; the first one seen is good enough
+                    // across files.
+                    if group.origin.file == stored.origin.file && stored.origin < group.origin {
+                        group.origin = stored.origin.clone();
+                    }
+                }
+                None => groups.push(Group {
+                    reason,
+                    level,
+                    origin: stored.origin.clone(),
+                    names: vec![name],
+                }),
+            }
+        }
+        self.notices.extend(groups.into_iter().map(|group| Notice {
+            level: group.level,
+            origin: Some(group.origin),
+            text: format!("no effect: {}: {}", group.names.join(", "), group.reason),
+        }));
+    }
+
+    fn notice(&mut self, origin: Option<Origin>, text: String) {
+        self.notices.push(Notice { level: Level::Warning, origin, text });
+    }
+
+    fn origin(&self, name: &'static str, node: Option<u16>) -> Option<Origin> {
+        self.values.stored(name, node).map(|stored| stored.origin.clone())
+    }
+
+    fn backends(&mut self, file: &Arc<str>) -> Vec<Backend> {
+        let ids: BTreeSet<u16> = self
+            .values
+            .0
+            .keys()
+            .filter(|(name, _)| name.starts_with("backend_"))
+            .filter_map(|(_, node)| *node)
+            .collect();
+        let backends: Vec<_> = ids.into_iter().filter_map(|id| self.backend(id)).collect();
+        if backends.is_empty() {
+            // A faulty backend line would be followed by the complaint that there is none.
+            let faulty = self.errors.iter().any(|e| e.problem.names("backend_"));
+            if !faulty {
+                let origin = Origin::whole(file);
+                self.errors.push(ConfigError { origin, problem: Problem::NoBackend });
+            }
+        }
+        let mut flagged = backends.iter().filter(|node| node.flag.always_primary);
+        if let (Some(first), Some(second)) = (flagged.next(), flagged.next()) {
+            let problem = Problem::SeveralPrimaries { first: first.id, second: second.id };
+            let origin =
+                self.origin("backend_flag", Some(second.id)).unwrap_or_else(|| Origin::whole(file));
+            self.errors.push(ConfigError { origin, problem });
+        }
+        backends
+    }
+
+    fn backend(&mut self, id: u16) -> Option<Backend> {
+        let node = Some(id);
+        let host = self.values.text("backend_hostname", node);
+        let port = self.values.port("backend_port", node);
+        let port_line = self.origin("backend_port", node);
+        let (host, port) = match (host.as_str(), port) {
+            ("", 0) => {
+                let origin = self
+                    .origin("backend_weight", node)
+                    .or_else(|| self.origin("backend_flag", node))
+                    .or_else(|| self.origin("backend_application_name", node));
+                if origin.is_some() {
+                    self.notice(
+                        origin,
+                        format!("node {id} is not used: backend_hostname{id} is not set"),
+                    );
+                }
+                return None;
+            }
+            ("", port) => {
+                let directory = DEFAULT_BACKEND_SOCKET_DIR.to_owned();
+                self.notice(
+                    port_line,
+                    format!(
+                        "backend_hostname{id} is not set: node {id} is reached through the Unix \
+                         socket in {directory}"
+                    ),
+                );
+                (BackendHost::UnixDir(directory), port)
+            }
+            (_, 0) if port_line.is_some() => {
+                self.notice(port_line, format!("node {id} is not used: backend_port{id} is 0"));
+                return None;
+            }
+            (_, port) => {
+                let port = if port == 0 {
+                    self.notice(
+                        self.origin("backend_hostname", node),
+                        format!("backend_port{id} is not set: taken for {DEFAULT_BACKEND_PORT}"),
+                    );
+                    DEFAULT_BACKEND_PORT
+                } else {
+                    port
+                };
+                let host = if host.starts_with('/') {
+                    BackendHost::UnixDir(host)
+                } else {
+                    BackendHost::Tcp(host)
+                };
+                (host, port)
+            }
+        };
+        if self.origin("backend_weight", node).is_none() {
+            let line =
+                self.origin("backend_hostname", node).or_else(|| self.origin("backend_port", node));
+            self.notice(
+                line,
+                format!(
+                    "backend_weight{id} is not set: taken for 1 (Pgpool-II takes it for 0, which \
+                     keeps reads away from the node)"
+                ),
+            );
+        }
+        let flags = self.values.flags("backend_flag", node);
+        Some(Backend {
+            id,
+            host,
+            port,
+            weight: self.values.float("backend_weight", node),
+            flag: BackendFlags {
+                always_primary: flags.always_primary,
+                disallow_to_failover: flags.disallow_to_failover.unwrap_or(false),
+            },
+            application_name: self.values.some_text("backend_application_name", node),
+            connect_timeout: self.values.limit("connect_timeout", node),
+        })
+    }
+
+    fn check(&mut self, settings: &Settings, file: &Arc<str>) {
+        let mut wrong = |name: &str, accepted: String| {
+            let found = settings.value(name).unwrap_or_default().to_owned();
+            let origin = settings.origin(name).cloned().unwrap_or_else(|| Origin::whole(file));
+            let problem = Problem::Contradiction { name: name.to_owned(), found, accepted };
+            self.errors.push(ConfigError { origin, problem });
+        };
+        if settings.reserved_connections >= settings.num_init_children {
+            let limit = settings.num_init_children;
+            wrong("reserved_connections", format!("less than num_init_children, which is {limit}"));
+        }
+        if settings.min_pool_size > settings.pool_size {
+            let limit = settings.pool_size;
+            wrong("min_pool_size", format!("at most pool_size, which is {limit}"));
+        }
+        if settings.server_retry_initial > settings.server_retry_max {
+            let limit = settings.value("server_retry_max").unwrap_or_default();
+            wrong("server_retry_initial", format!("at most server_retry_max, which is {limit}"));
+        }
+        if settings.listen_addresses.is_empty() && settings.unix_socket_directories.is_empty() {
+            let origin = Origin::whole(file);
+            self.errors.push(ConfigError { origin, problem: Problem::NothingToListenOn });
+        }
+        let balanced = settings.load_balance_mode && !settings.backends.is_empty();
+        if balanced && settings.backends.iter().all(|node| node.weight == 0.0) {
+            self.notice(
+                settings.origin("backend_weight0").cloned(),
+                "every backend_weight is 0: all reads go to the primary".to_owned(),
+            );
+        }
+    }
+}
+
+impl Problem {
+    /// Whether the problem is about a parameter whose name begins so.
+    fn names(&self, prefix: &str) -> bool {
+        let name = match self {
+            Self::UnknownParameter { suggestion: Some(name), .. }
+            | Self::NodeIdMissing { name }
+            | Self::NodeIdInvalid { name, .. } => name,
+            Self::UnclosedQuote { name }
+            | Self::MissingValue { name }
+            | Self::InvalidValue { name, .. } => name.as_str(),
+            _ => return false,
+        };
+        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    }
+}
+
+fn any_is(kind: &Kind, texts: &[&str], value: &Value) -> bool {
+    texts.iter().any(|text| kind.parse(text).as_ref() == Some(value))
+}
+
+fn with_node((name, node): Key) -> String {
+    node.map_or_else(|| name.to_owned(), |node| format!("{name}{node}"))
+}
+
+/// The flags of both lines; where they disagree about failover, the later one's.
+fn join(earlier: &Stored, later: FlagWords) -> String {
+    let earlier = FlagWords::parse(&earlier.text).unwrap_or_default();
+    let mut words = Vec::new();
+    match later.disallow_to_failover.or(earlier.disallow_to_failover) {
+        Some(true) => words.push("DISALLOW_TO_FAILOVER"),
+        Some(false) => words.push("ALLOW_TO_FAILOVER"),
+        None => {}
+    }
+    if earlier.always_primary || later.always_primary {
+        words.push("ALWAYS_PRIMARY");
+    }
+    words.join("|")
+}
+
+/// The same problem without what may be a piece of a password.
+fn hide(problem: Problem) -> Problem {
+    match problem {
+        Problem::UnknownParameter { .. } => {
+            Problem::UnknownParameter { name: HIDDEN.to_owned(), suggestion: None }
+        }
+        Problem::InvalidValue { accepted, name, .. } => {
+            Problem::InvalidValue { name, found: HIDDEN.to_owned(), accepted }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,1 @@
+//! The reference of all settings, from the same table that the loader uses.

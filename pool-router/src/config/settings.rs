@@ -1,0 +1,415 @@
+//! The settings as types.
+
+use core::time::Duration;
+
+use super::error::Origin;
+use super::table::{self, Change, Found, parameters};
+use super::value::{HIDDEN, Values};
+
+/// An address to accept clients on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// `*`: every address, IPv4 and IPv6.
+    Any,
+    /// A host name or an IP address, to be resolved by the caller.
+    Name(String),
+}
+
+/// Where a server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BackendHost {
+    /// A host name or an IP address.
+    Tcp(String),
+    /// The directory of the server's Unix socket, `.s.PGSQL.<port>`.
+    UnixDir(String),
+}
+
+/// What `backend_flag` says about a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct BackendFlags {
+    /// The node is the primary without being asked.
+    pub always_primary: bool,
+    /// The node is never to be detached. pgweir detaches none, so this is only reported.
+    pub disallow_to_failover: bool,
+}
+
+/// A server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Backend {
+    /// The node id, 0 to [`MAX_NODE_ID`](super::MAX_NODE_ID): the number behind the names in the
+    /// file, not a position in [`Settings::backends`].
+    pub id: u16,
+    /// Where it is.
+    pub host: BackendHost,
+    /// Its port; with a Unix socket, the number in the socket's name.
+    pub port: u16,
+    /// Its share of reads relative to the other nodes; 0: none. Finite, 0 to 1e8.
+    pub weight: f64,
+    /// Its flags.
+    pub flag: BackendFlags,
+    /// The application_name of its WAL receiver.
+    pub application_name: Option<String>,
+    /// How long connecting may take; `None`: as long as the system lets it.
+    pub connect_timeout: Option<Duration>,
+}
+
+/// What keeps the servers alike, of the kinds that pgweir serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClusteringMode {
+    /// A primary and its standbys.
+    StreamingReplication,
+    /// Every statement goes to the primary.
+    Raw,
+}
+
+/// When a server connection goes back to the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolMode {
+    /// At the end of the client's session.
+    Session,
+    /// At the end of each transaction.
+    Transaction,
+}
+
+/// How long reads go to the primary after a write of the same session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DisableLoadBalanceOnWrite {
+    /// Not at all.
+    Off,
+    /// To the end of the transaction.
+    Transaction,
+    /// To the end of the transaction, and in every later explicit transaction of the session.
+    TransTransaction,
+    /// To the end of the session.
+    Always,
+    /// In the transaction, reads of the tables that it wrote.
+    DmlAdaptive,
+    /// Reads of tables that any session wrote lately (Pgpool-II 4.8).
+    DmlAdaptiveGlobal,
+}
+
+/// A severity, the least first, in the order of `log_min_messages`: LOG stands between ERROR and
+/// FATAL, as in PostgreSQL's server log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the words of the setting")]
+pub enum LogLevel {
+    Debug5,
+    Debug4,
+    Debug3,
+    Debug2,
+    Debug1,
+    Info,
+    Notice,
+    Warning,
+    Error,
+    Log,
+    Fatal,
+    Panic,
+}
+
+/// All settings, valid and typed. `None` for a time or a limit means that there is none.
+///
+/// The fields follow the parameters' names; the table of [parameters](super::table::parameters)
+/// documents each. Parameters without a field are kept as text: [`Settings::value`].
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// TCP addresses to listen on; empty: none.
+    pub listen_addresses: Vec<ListenAddress>,
+    /// The port, of TCP and in the names of the Unix sockets.
+    pub port: u16,
+    /// Directories for Unix sockets; empty: none. Not both this and `listen_addresses` are empty.
+    pub unix_socket_directories: Vec<String>,
+    /// Mode of the Unix sockets, 0 to 0o777.
+    pub unix_socket_permissions: u32,
+    /// Group of the Unix sockets; `None`: that of the process.
+    pub unix_socket_group: Option<String>,
+    /// The listen backlog is this times `num_init_children`. At least 1.
+    pub listen_backlog_multiplier: u32,
+    /// Slots of `num_init_children` not to be given away; less than `num_init_children`.
+    pub reserved_connections: u32,
+
+    /// What keeps the servers alike.
+    pub clustering_mode: ClusteringMode,
+    /// The servers, at least one, by ascending node id. At most one is flagged as the primary.
+    pub backends: Vec<Backend>,
+
+    /// Authenticate clients by `pool_hba.conf`.
+    pub enable_pool_hba: bool,
+    /// The file of passwords, relative to the directory of `pgpool.conf`.
+    pub pool_passwd: Option<String>,
+    /// From accepting a client to the end of its authentication.
+    pub authentication_timeout: Option<Duration>,
+    /// Ask for a password in clear text when `pool_passwd` has none and pool_hba is off.
+    pub allow_clear_text_frontend_auth: bool,
+    /// What the file says about TLS; it has no effect yet.
+    pub ssl: bool,
+    /// The file for the process id, relative to the directory of `pgpool.conf`.
+    pub pid_file_name: Option<String>,
+
+    /// Keep server connections for the next client.
+    pub connection_cache: bool,
+    /// Clients served at a time. At least 1.
+    pub num_init_children: u32,
+    /// Pgpool-II's cached connections per process. At least 1.
+    pub max_pool: u32,
+    /// Pgpool-II's life time of an idle process.
+    pub child_life_time: Option<Duration>,
+    /// Pgpool-II's number of clients that a process serves.
+    pub child_max_connections: Option<u32>,
+    /// Pgpool-II's name of [`Settings::server_idle_timeout`].
+    pub connection_life_time: Option<Duration>,
+    /// How long a client may be idle.
+    pub client_idle_limit: Option<Duration>,
+    /// Statements that clean a server connection after a session.
+    pub reset_query_list: Vec<String>,
+
+    /// When a server connection goes back to the pool.
+    pub pool_mode: PoolMode,
+    /// Server connections per node and (user, database), in use or idle. Never 0: the file's 0 is
+    /// already replaced by `num_init_children`.
+    pub pool_size: u32,
+    /// Server connections per node. Never 0: the file's 0 is already replaced by
+    /// `num_init_children` times `max_pool`.
+    pub max_server_connections: u32,
+    /// Server connections per node and (user, database) that stay open; at most `pool_size`.
+    pub min_pool_size: u32,
+    /// Threads for clients; `None`: one per processor.
+    pub workers: Option<u16>,
+    /// How long a client may wait for a server connection.
+    pub query_wait_timeout: Option<Duration>,
+    /// How long a server connection may be unused. Is `connection_life_time` where the file sets
+    /// only that.
+    pub server_idle_timeout: Option<Duration>,
+    /// How old a server connection may grow.
+    pub server_lifetime: Option<Duration>,
+    /// How long connecting and logging in to a server may take.
+    pub server_login_timeout: Option<Duration>,
+    /// The first pause after a failed connection to a server. At least 1 ms.
+    pub server_retry_initial: Duration,
+    /// The longest such pause; not below `server_retry_initial`.
+    pub server_retry_max: Duration,
+    /// How long sessions may go on after SIGTERM.
+    pub shutdown_timeout: Option<Duration>,
+    /// How long delivering a cancel request may take.
+    pub cancel_timeout: Option<Duration>,
+    /// Unanswered messages of one client.
+    pub pipeline_limit: u32,
+    /// Bytes of one client's prepared statements.
+    pub prepared_statement_bytes: u64,
+    /// Clients that wait for a slot beyond `num_init_children`.
+    pub max_waiting_clients: u32,
+
+    /// Spread reads over the nodes. Always false in [`ClusteringMode::Raw`].
+    pub load_balance_mode: bool,
+    /// Choose a node for each read rather than for each session.
+    pub statement_level_load_balance: bool,
+    /// How long reads go to the primary after a write.
+    pub disable_load_balance_on_write: DisableLoadBalanceOnWrite,
+
+    /// Least severity that is logged.
+    pub log_min_messages: LogLevel,
+    /// Log each login.
+    pub log_connections: bool,
+    /// Log the end of each session.
+    pub log_disconnections: bool,
+    /// Log each statement.
+    pub log_statement: bool,
+    /// Log each statement with the node it goes to.
+    pub log_per_node_statement: bool,
+    /// What begins each line of the log.
+    pub log_line_prefix: String,
+
+    pub(super) values: Values,
+}
+
+impl Settings {
+    /// The settings of an empty file, for these servers.
+    ///
+    /// For embedders and tests that have no file; nothing checks `backends`, which must not be
+    /// empty and must be sorted by node id.
+    #[must_use]
+    pub fn with_backends(backends: Vec<Backend>) -> Self {
+        Self { backends, ..Self::from_values(Values::default()) }
+    }
+
+    /// The primary: the node flagged ALWAYS_PRIMARY, otherwise the one with the lowest id.
+    ///
+    /// `None` only for settings that were made without a backend; [`load`](super::load) makes
+    /// none such.
+    #[must_use]
+    pub fn primary(&self) -> Option<&Backend> {
+        self.backends
+            .iter()
+            .find(|node| node.flag.always_primary)
+            .or_else(|| self.backends.iter().min_by_key(|node| node.id))
+    }
+
+    /// The server with a node id.
+    #[must_use]
+    pub fn backend(&self, id: u16) -> Option<&Backend> {
+        self.backends.iter().find(|node| node.id == id)
+    }
+
+    /// The value of any parameter as the file writes it, or its default; `name` carries the node
+    /// id of a per-node parameter (`backend_weight0`). Secrets are shown as asterisks. `None` for
+    /// a name that is not in the table.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        let Found::Row(row, node) = table::find(name) else { return None };
+        Some(match self.values.stored(row.name, node) {
+            Some(stored) if stored.is_secret() && !stored.text.is_empty() => HIDDEN,
+            Some(stored) => &stored.text,
+            // The one default that depends on another setting.
+            None if row.name == "server_lifetime" && self.server_lifetime.is_none() => "0",
+            None => row.default,
+        })
+    }
+
+    /// The text of a secret parameter such as `sr_check_password`; `None` when it is empty or
+    /// not set, and for every other name. Not to be logged.
+    #[must_use]
+    pub fn secret(&self, name: &str) -> Option<&str> {
+        let Found::Row(row, node) = table::find(name) else { return None };
+        self.values
+            .stored(row.name, node)
+            .filter(|stored| stored.is_secret() && !stored.text.is_empty())
+            .map(|stored| stored.text.as_str())
+    }
+
+    /// Where a parameter is set; `None` when it has its default.
+    #[must_use]
+    pub fn origin(&self, name: &str) -> Option<&Origin> {
+        let Found::Row(row, node) = table::find(name) else { return None };
+        self.values.stored(row.name, node).map(|stored| &stored.origin)
+    }
+
+    /// The parameters, with their node ids, whose values in `new` differ and take effect only at
+    /// the next start.
+    #[must_use]
+    pub fn needs_restart(&self, new: &Self) -> Vec<String> {
+        let mut keys: Vec<_> = self.values.0.keys().chain(new.values.0.keys()).collect();
+        keys.sort();
+        keys.dedup();
+        keys.into_iter()
+            .filter(|(name, _)| {
+                parameters().any(|row| row.name == *name && row.change == Change::Restart)
+            })
+            .map(|(name, node)| node.map_or((*name).to_owned(), |node| format!("{name}{node}")))
+            .filter(|name| self.raw(name) != new.raw(name))
+            .collect()
+    }
+
+    fn raw(&self, name: &str) -> Option<&str> {
+        self.secret(name).or_else(|| self.value(name))
+    }
+
+    /// Everything but the backends.
+    pub(super) fn from_values(values: Values) -> Self {
+        let v = &values;
+        let num_init_children = v.int("num_init_children", None);
+        let max_pool = v.int("max_pool", None);
+        let or = |n: u32, replacement: u32| if n == 0 { replacement } else { n };
+        let pool_mode = match v.word("pool_mode") {
+            "transaction" => PoolMode::Transaction,
+            _ => PoolMode::Session,
+        };
+        let clustering_mode = match v.word("backend_clustering_mode") {
+            "raw" => ClusteringMode::Raw,
+            _ => ClusteringMode::StreamingReplication,
+        };
+        let connection_life_time = v.limit("connection_life_time", None);
+        Self {
+            listen_addresses: v
+                .list("listen_addresses")
+                .into_iter()
+                .map(
+                    |name| {
+                        if name == "*" { ListenAddress::Any } else { ListenAddress::Name(name) }
+                    },
+                )
+                .collect(),
+            port: v.port("port", None),
+            unix_socket_directories: v.list("unix_socket_directories"),
+            unix_socket_permissions: v.mode("unix_socket_permissions"),
+            unix_socket_group: v.some_text("unix_socket_group", None),
+            listen_backlog_multiplier: v.int("listen_backlog_multiplier", None),
+            reserved_connections: v.int("reserved_connections", None),
+            clustering_mode,
+            backends: Vec::new(),
+            enable_pool_hba: v.bool("enable_pool_hba"),
+            pool_passwd: v.some_text("pool_passwd", None),
+            authentication_timeout: v.limit("authentication_timeout", None),
+            allow_clear_text_frontend_auth: v.bool("allow_clear_text_frontend_auth"),
+            ssl: v.bool("ssl"),
+            pid_file_name: v.some_text("pid_file_name", None),
+            connection_cache: v.bool("connection_cache"),
+            num_init_children,
+            max_pool,
+            child_life_time: v.limit("child_life_time", None),
+            child_max_connections: Some(v.int("child_max_connections", None)).filter(|n| *n != 0),
+            connection_life_time,
+            client_idle_limit: v.limit("client_idle_limit", None),
+            reset_query_list: v.list("reset_query_list"),
+            pool_mode,
+            pool_size: or(v.int("pool_size", None), num_init_children),
+            max_server_connections: or(
+                v.int("max_server_connections", None),
+                num_init_children.saturating_mul(max_pool),
+            ),
+            min_pool_size: v.int("min_pool_size", None),
+            workers: Some(v.port("workers", None)).filter(|n| *n != 0),
+            query_wait_timeout: v.limit("query_wait_timeout", None),
+            server_idle_timeout: if v.is_set("connection_life_time")
+                && !v.is_set("server_idle_timeout")
+            {
+                connection_life_time
+            } else {
+                v.limit("server_idle_timeout", None)
+            },
+            server_lifetime: if pool_mode == PoolMode::Session && !v.is_set("server_lifetime") {
+                None
+            } else {
+                v.limit("server_lifetime", None)
+            },
+            server_login_timeout: v.limit("server_login_timeout", None),
+            server_retry_initial: v.duration("server_retry_initial", None),
+            server_retry_max: v.duration("server_retry_max", None),
+            shutdown_timeout: v.limit("shutdown_timeout", None),
+            cancel_timeout: v.limit("cancel_timeout", None),
+            pipeline_limit: v.int("pipeline_limit", None),
+            prepared_statement_bytes: v.size("prepared_statement_bytes"),
+            max_waiting_clients: v.int("max_waiting_clients", None),
+            load_balance_mode: v.bool("load_balance_mode")
+                && clustering_mode != ClusteringMode::Raw,
+            statement_level_load_balance: v.bool("statement_level_load_balance"),
+            disable_load_balance_on_write: match v.word("disable_load_balance_on_write") {
+                "off" => DisableLoadBalanceOnWrite::Off,
+                "trans_transaction" => DisableLoadBalanceOnWrite::TransTransaction,
+                "always" => DisableLoadBalanceOnWrite::Always,
+                "dml_adaptive" => DisableLoadBalanceOnWrite::DmlAdaptive,
+                "dml_adaptive_global" => DisableLoadBalanceOnWrite::DmlAdaptiveGlobal,
+                _ => DisableLoadBalanceOnWrite::Transaction,
+            },
+            log_min_messages: match v.word("log_min_messages") {
+                "debug5" => LogLevel::Debug5,
+                "debug4" => LogLevel::Debug4,
+                "debug3" => LogLevel::Debug3,
+                "debug2" => LogLevel::Debug2,
+                "debug1" => LogLevel::Debug1,
+                "info" => LogLevel::Info,
+                "notice" => LogLevel::Notice,
+                "error" => LogLevel::Error,
+                "log" => LogLevel::Log,
+                "fatal" => LogLevel::Fatal,
+                "panic" => LogLevel::Panic,
+                _ => LogLevel::Warning,
+            },
+            log_connections: v.bool("log_connections"),
+            log_disconnections: v.bool("log_disconnections"),
+            log_statement: v.bool("log_statement"),
+            log_per_node_statement: v.bool("log_per_node_statement"),
+            log_line_prefix: v.text("log_line_prefix", None),
+            values,
+        }
+    }
+}
