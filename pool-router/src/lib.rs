@@ -1,7 +1,22 @@
 //! Connection pooling and read/write splitting for PostgreSQL without I/O.
 #![deny(missing_docs)]
 
+pub mod buffers;
 pub mod classify;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod config;
+pub mod context;
 pub mod hba;
+pub mod hub;
+pub mod identity;
+pub mod ids;
+pub mod io;
+pub mod link;
+pub mod login;
+mod outbox;
 pub mod passwd;
+pub mod pool;
+pub mod relay;
+mod route;
+mod sizes;

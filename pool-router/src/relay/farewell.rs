@@ -1,0 +1,143 @@
+//! The end of a session: nothing of it stays behind on the servers that it used.
+
+use pgwire_core::encode;
+use pgwire_core::pipeline::{Disposition, Request, Token};
+use pgwire_core::time::Instant;
+use pgwire_core::txn::TransactionStatus;
+
+use super::{FLUSH_TIMEOUT, Phase, RESET_TIMEOUT, Relay, Timer};
+use crate::link::Link;
+
+impl<S> Relay<S> {
+    /// The client must go: what it was told is still written.
+    pub(super) fn close_client(&mut self) {
+        if matches!(self.phase, Phase::Gone | Phase::Finished) {
+            return;
+        }
+        self.client.closed = true;
+        self.phase = Phase::Closing;
+        // The flush that follows in this round starts the clock if it cannot finish.
+        self.timer = None;
+        if let Some(mut link) = self.active.take() {
+            self.client.output.detach(&mut link.input);
+            link.output.detach(&mut self.client.input);
+            self.parked.push(link);
+        }
+    }
+
+    /// The client has gone: cleans up after it.
+    pub(super) fn client_lost(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Gone | Phase::Finished) {
+            return;
+        }
+        self.client.closed = true;
+        self.client.socket = None;
+        self.phase = Phase::Gone;
+        self.timer = None;
+        if let Some(node) = self.waiting.take() {
+            self.wants.withdraw = Some(node);
+        }
+        self.wants.acquire = None;
+        self.wants.admit = false;
+        self.wants.login = false;
+        if let Some(mut link) = self.active.take() {
+            link.output.detach(&mut self.client.input);
+            self.parked.push(link);
+        }
+        self.client.output.clear();
+        self.client.input.clear();
+        self.clean_up(now);
+    }
+
+    /// Resets the servers that were held, one after the other, and gives them back.
+    pub(super) fn clean_up(&mut self, now: Instant) {
+        loop {
+            if let Some(link) = &self.active {
+                if !link.pipeline.is_settled() && !self.reset_failed {
+                    return;
+                }
+                self.stop_timer(Timer::Reset);
+                let Some(link) = self.active.take() else { return };
+                let clean = !self.reset_failed && link.is_quiet();
+                self.reset_failed = false;
+                if clean && link.pipeline.is_releasable() {
+                    self.wants.release.push(link);
+                } else {
+                    self.wants.discard.push(link.id);
+                }
+            }
+            let Some(link) = self.parked.pop() else { break };
+            if !link.is_quiet() {
+                self.abandon(link);
+                continue;
+            }
+            let commands = self.reset_commands(&link);
+            if commands.is_empty() {
+                self.wants.release.push(link);
+                continue;
+            }
+            let mut link = link;
+            for sql in &commands {
+                // An empty pipeline has room for a few.
+                if link.pipeline.sent(Request::Query, Disposition::Swallow, Token::default()).is_ok()
+                {
+                    link.output.own(|out| encode::query(out, sql.as_bytes()));
+                }
+            }
+            self.timer = Some((now + RESET_TIMEOUT, Timer::Reset));
+            self.active = Some(link);
+            return;
+        }
+        self.phase = Phase::Gone;
+        self.wants.leave = true;
+    }
+
+    /// The server does not come back from its reset.
+    pub(super) fn give_up_reset(&mut self) {
+        if let Some(link) = self.active.take() {
+            self.wants.discard.push(link.id);
+        }
+        if self.parked.is_empty() {
+            self.wants.leave = true;
+        }
+    }
+
+    /// Closes a server that is still at work for a client that is gone, and stops the work.
+    fn abandon(&mut self, link: Box<Link<S>>) {
+        if !link.pipeline.is_settled() {
+            self.wants.cancel_server.push((link.id, link.key.clone()));
+        }
+        self.wants.discard.push(link.id);
+    }
+
+    /// What makes the server fit for others.
+    fn reset_commands(&self, link: &Link<S>) -> Vec<String> {
+        let in_transaction = link.pipeline.status() != TransactionStatus::Idle;
+        if !self.context.settings.connection_cache {
+            return Vec::new();
+        }
+        if self.is_transaction_mode() && !self.session.pinned {
+            return if in_transaction { vec!["ROLLBACK".to_owned()] } else { Vec::new() };
+        }
+        // ABORT outside of a transaction only earns a warning in the server's log.
+        let needed = |sql: &&String| in_transaction || !is_abort(sql);
+        let mut commands: Vec<String> =
+            self.context.settings.reset_query_list.iter().filter(needed).cloned().collect();
+        if in_transaction && !commands.iter().any(|sql| is_abort(sql)) {
+            commands.insert(0, "ROLLBACK".to_owned());
+        }
+        commands
+    }
+
+    /// Starts the clock for a client that does not read its last message.
+    pub(super) fn limit_farewell(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Closing) && self.timer.is_none() {
+            self.timer = Some((now + FLUSH_TIMEOUT, Timer::Flush));
+        }
+    }
+}
+
+fn is_abort(sql: &str) -> bool {
+    let word = sql.trim().trim_end_matches(';').trim_end();
+    word.eq_ignore_ascii_case("abort") || word.eq_ignore_ascii_case("rollback")
+}

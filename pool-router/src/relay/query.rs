@@ -1,0 +1,578 @@
+//! The client's statements: where each goes, and getting it there.
+//!
+//! # Routing unit
+//! A simple query is routed by itself. A batch of extended-protocol messages is one implicit
+//! transaction, so it is routed as a whole: it is held until its Sync is in sight, and may go to a
+//! standby only if every statement in it may. A batch that ends in Flush, or does not fit into the
+//! buffer, goes to the primary, because what follows is not known. Explicit transactions run on the
+//! primary.
+//!
+//! # Order of replies
+//! Statements go to another server only when everything sent to the present one has been answered,
+//! so replies of two servers never need to be put in order. A pipelining client that is on the
+//! primary stays there rather than wait.
+
+use pgwire_core::encode::{self, Severity};
+use pgwire_core::error::DecodeError;
+use pgwire_core::frame::Seen;
+use pgwire_core::frontend::{Bind, Close, Describe, Parse, Query, Target as Named};
+use pgwire_core::params::Params;
+use pgwire_core::pipeline::{Disposition, Request, Token};
+use pgwire_core::sqlstate::SqlState;
+use pgwire_core::tag::{FrontendTag, Tag, TagSet};
+use pgwire_core::time::Instant;
+use pgwire_core::txn::TransactionStatus;
+
+use super::statements::{Facts, Missing};
+use super::{Relay, SHUTDOWN_MESSAGE, Timer};
+use crate::classify::{Target, Verdict, classify};
+use crate::config::DisableLoadBalanceOnWrite;
+use crate::identity::TRACKED;
+use crate::ids::NodeId;
+
+/// Requests that one message of the client can turn into: parameters, a re-prepared statement, a
+/// closed leftover, and itself.
+const ROOM: usize = 4;
+
+/// Bytes of our own that may wait for one server before more of the client's input is looked at.
+const OWN_LIMIT: usize = 256 * 1024;
+
+/// Marks the query that sets parameters; its failure ends the session.
+pub(super) const SETUP: Token = Token(u32::MAX);
+
+/// Whether a message could be dealt with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// It is on its way; look at the next.
+    Done,
+    /// It stays where it is until something happens.
+    Hold,
+}
+
+impl<S> Relay<S> {
+    /// Deals with the client's messages as far as it goes.
+    pub(super) fn advance_client(&mut self, now: Instant) -> bool {
+        let mut progress = false;
+        while matches!(self.phase, super::Phase::Ready) && !self.client.input.is_parsed() {
+            match self.next_message(now) {
+                Ok(Step::Done) => progress = true,
+                Ok(Step::Hold) => break,
+                Err(error) => {
+                    tracing::debug!(client = self.id.index, "malformed message: {error}");
+                    self.fatal(error.sqlstate(), &error.to_string(), None);
+                    return true;
+                }
+            }
+        }
+        progress
+    }
+
+    fn next_message(&mut self, now: Instant) -> Result<Step, DecodeError> {
+        let copying = self.active.as_ref().is_some_and(|link| link.pipeline.is_copying_in());
+        let stop = if copying { COPYING } else { TagSet::ALL };
+        let inside = !self.client.framer.at_boundary();
+        let mut framer = self.client.framer.clone();
+        // The borrow of the input must end before the relay acts: take what is needed out of it.
+        let seen = match framer.scan(self.client.input.unparsed(), stop)? {
+            Seen::Need { .. } => return Ok(Step::Hold),
+            Seen::Run { bytes } => (None, bytes),
+            Seen::Message { tag, frame } => (Some((tag, true)), frame.len()),
+            Seen::Opening { tag, have, .. } => (Some((tag, false)), have.len()),
+        };
+        let step = match seen {
+            (None, bytes) => {
+                if !inside {
+                    self.note(Request::CopyData, Token::default());
+                }
+                self.pass(bytes);
+                Step::Done
+            }
+            (Some((tag, whole)), len) => self.on_client_message(tag, whole, len, now)?,
+        };
+        if step == Step::Done {
+            self.client.framer = framer;
+        }
+        Ok(step)
+    }
+
+    fn on_client_message(
+        &mut self,
+        tag: FrontendTag,
+        whole: bool,
+        len: usize,
+        now: Instant,
+    ) -> Result<Step, DecodeError> {
+        self.stop_timer(Timer::ClientIdle);
+        if tag == FrontendTag::TERMINATE {
+            self.client.input.decide(len);
+            self.client_lost(now);
+            return Ok(Step::Done);
+        }
+        if self.session.skip_to_sync {
+            self.drop_input(len);
+            if tag == FrontendTag::SYNC {
+                self.session.skip_to_sync = false;
+                self.client
+                    .output
+                    .own(|out| encode::ready_for_query(out, TransactionStatus::Idle));
+            }
+            return Ok(Step::Done);
+        }
+        if let Some(link) = &self.active
+            && (!link.pipeline.has_room(ROOM) || link.output.own_len() > OWN_LIMIT)
+        {
+            return Ok(Step::Hold);
+        }
+        match tag {
+            FrontendTag::QUERY => self.on_query(whole, len),
+            FrontendTag::FUNCTION_CALL => {
+                let write = Facts { read: false, pins: false, writes: true };
+                if self.place(write) == Step::Hold {
+                    return Ok(Step::Hold);
+                }
+                self.started(write);
+                self.note(Request::FunctionCall, Token::default());
+                self.session.statements.batch_sent();
+                self.pass(len);
+                Ok(Step::Done)
+            }
+            FrontendTag::PARSE
+            | FrontendTag::BIND
+            | FrontendTag::DESCRIBE
+            | FrontendTag::EXECUTE
+            | FrontendTag::CLOSE
+            | FrontendTag::FLUSH
+            | FrontendTag::SYNC => self.on_extended(tag, whole, len),
+            FrontendTag::COPY_DATA | FrontendTag::COPY_DONE | FrontendTag::COPY_FAIL => {
+                let request = match tag {
+                    FrontendTag::COPY_DATA => Request::CopyData,
+                    FrontendTag::COPY_DONE => Request::CopyDone,
+                    _ => Request::CopyFail,
+                };
+                if self.active.is_some() {
+                    self.note(request, Token::default());
+                    self.pass(len);
+                } else {
+                    // A server drops late copy data; so does a proxy that holds none.
+                    self.drop_input(len);
+                }
+                Ok(Step::Done)
+            }
+            _ => {
+                self.fatal(
+                    SqlState::PROTOCOL_VIOLATION,
+                    &format!("invalid frontend message type {}", tag.byte()),
+                    None,
+                );
+                Ok(Step::Done)
+            }
+        }
+    }
+
+    fn on_query(&mut self, whole: bool, len: usize) -> Result<Step, DecodeError> {
+        let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
+        let (facts, ends) = if whole {
+            let verdict = classify(Query::parse(frame)?.sql, &self.session.lexing);
+            (facts(&verdict), verdict.effects.unpins)
+        } else {
+            (Facts::UNKNOWN, Default::default())
+        };
+        if self.place(facts) == Step::Hold {
+            return Ok(Step::Hold);
+        }
+        if self.settings().log_per_node_statement
+            && let Some(link) = &self.active
+        {
+            let frame = self.client.input.unparsed().get(5..len).unwrap_or_default();
+            let sql = String::from_utf8_lossy(frame);
+            tracing::info!(
+                "DB node id: {} backend pid: {} statement: {}",
+                link.node().0,
+                link.key.pid,
+                sql.trim_end_matches('\0')
+            );
+        }
+        self.started(facts);
+        self.note(Request::Query, Token::default());
+        self.session.statements.batch_sent();
+        self.session.statements.query();
+        if (ends.discard_all || ends.deallocate_all)
+            && let Some(node) = self.active.as_ref().map(|link| link.node())
+        {
+            self.session.statements.deallocate_all(node);
+        }
+        self.pass(len);
+        Ok(Step::Done)
+    }
+
+    fn on_extended(
+        &mut self,
+        tag: FrontendTag,
+        whole: bool,
+        len: usize,
+    ) -> Result<Step, DecodeError> {
+        if !self.session.in_batch {
+            let Some(facts) = self.peek_batch()? else { return Ok(Step::Hold) };
+            if self.place(facts) == Step::Hold {
+                return Ok(Step::Hold);
+            }
+            self.started(facts);
+            self.session.in_batch = true;
+        }
+        let Some(node) = self.active.as_ref().map(|link| link.node()) else {
+            return Ok(Step::Hold);
+        };
+        let request = match tag {
+            FrontendTag::PARSE => return self.on_parse(node, whole, len).map(|()| Step::Done),
+            FrontendTag::BIND => {
+                self.prepare_for(node, len, |frame| Ok(Some(Bind::names(frame)?.statement)))?;
+                Request::Bind
+            }
+            FrontendTag::DESCRIBE => {
+                self.prepare_for(node, len, |frame| {
+                    let describe = Describe::parse(frame)?;
+                    Ok((describe.target == Named::Statement).then_some(describe.name))
+                })?;
+                Request::Describe
+            }
+            FrontendTag::CLOSE => {
+                let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
+                let close = Close::parse(frame)?;
+                if close.target == Named::Statement {
+                    self.session.statements.close(close.name, node);
+                }
+                Request::Close
+            }
+            FrontendTag::EXECUTE => Request::Execute,
+            FrontendTag::FLUSH => Request::Flush,
+            _ => {
+                self.session.in_batch = false;
+                self.session.facts.clear();
+                self.session.statements.batch_sent();
+                Request::Sync
+            }
+        };
+        self.note(request, Token::default());
+        self.pass(len);
+        Ok(Step::Done)
+    }
+
+    fn on_parse(&mut self, node: NodeId, whole: bool, len: usize) -> Result<(), DecodeError> {
+        let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
+        let mut token = Token::default();
+        if whole {
+            let parse = Parse::parse(frame)?;
+            let facts = match self.session.facts.pop_front() {
+                Some(facts) => facts,
+                None => facts(&classify(parse.sql, &self.session.lexing)),
+            };
+            let body = frame.get(5 + parse.name.len() + 1..).unwrap_or_default();
+            let pins = facts.pins
+                || (self.context.settings.pool_mode == crate::config::PoolMode::Transaction
+                    && !parse.name.is_empty());
+            if self.session.statements.has_room(parse.name, body.len()) {
+                let name = parse.name;
+                let (expected, stale) = self.session.statements.parse(name, body, facts, node);
+                token = expected;
+                if stale && let Some(link) = &mut self.active {
+                    // Room for it was checked.
+                    let _ =
+                        link.pipeline.sent(Request::Close, Disposition::Swallow, Token::default());
+                    link.output.own(|out| encode::close_statement(out, name));
+                }
+                self.session.pinned |= pins;
+            } else {
+                self.session.pinned = true;
+            }
+        } else {
+            self.session.pinned = true;
+        }
+        self.note(Request::Parse, token);
+        self.pass(len);
+        Ok(())
+    }
+
+    /// Prepares the statement that a message names where its server lacks it.
+    fn prepare_for(
+        &mut self,
+        node: NodeId,
+        len: usize,
+        name: impl FnOnce(&[u8]) -> Result<Option<&[u8]>, DecodeError>,
+    ) -> Result<(), DecodeError> {
+        let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
+        let Some(name) = name(frame)? else { return Ok(()) };
+        let Missing::Parse(body, token) = self.session.statements.needed(name, node) else {
+            return Ok(());
+        };
+        if let Some(link) = &mut self.active {
+            let _ = link.pipeline.sent(Request::Parse, Disposition::Swallow, token);
+            link.output.own(|out| {
+                let length = u32::try_from(4 + name.len() + 1 + body.len()).unwrap_or(u32::MAX);
+                out.push(FrontendTag::PARSE.byte());
+                out.extend_from_slice(&length.to_be_bytes());
+                out.extend_from_slice(name);
+                out.push(0);
+                out.extend_from_slice(body);
+            });
+        }
+        Ok(())
+    }
+
+    /// What the batch at the head of the input is, all its statements together. `None`: more of it
+    /// must be seen.
+    fn peek_batch(&mut self) -> Result<Option<Facts>, DecodeError> {
+        self.session.facts.clear();
+        let mut all = Facts { read: true, pins: false, writes: false };
+        let mut names: Vec<(&[u8], Facts)> = Vec::new();
+        let mut framer = self.client.framer.clone();
+        let mut rest = self.client.input.unparsed();
+        loop {
+            let (tag, frame) = match framer.scan(rest, TagSet::ALL)? {
+                Seen::Message { tag, frame } => (tag, frame),
+                Seen::Need { .. } if self.client.input.has_room() && !self.client.closed => {
+                    return Ok(None);
+                }
+                Seen::Need { .. } | Seen::Run { .. } | Seen::Opening { .. } => {
+                    all.read = false;
+                    return Ok(Some(all));
+                }
+            };
+            rest = rest.get(frame.len()..).unwrap_or_default();
+            match tag {
+                FrontendTag::PARSE => {
+                    let parse = Parse::parse(frame)?;
+                    let mut facts = facts(&classify(parse.sql, &self.session.lexing));
+                    if !self.session.statements.has_room(parse.name, frame.len()) {
+                        facts = Facts::UNKNOWN;
+                    }
+                    self.session.facts.push_back(facts);
+                    names.push((parse.name, facts));
+                    all.read &= facts.read;
+                    all.writes |= facts.writes;
+                    all.pins |= facts.pins;
+                }
+                FrontendTag::BIND => {
+                    let name = Bind::names(frame)?.statement;
+                    let here = names.iter().rev().find(|(known, _)| *known == name);
+                    let facts = here
+                        .map(|(_, facts)| *facts)
+                        .or_else(|| self.session.statements.facts(name))
+                        .unwrap_or(Facts { read: false, pins: false, writes: true });
+                    all.read &= facts.read;
+                    all.writes |= facts.writes;
+                    all.pins |= facts.pins;
+                }
+                FrontendTag::DESCRIBE | FrontendTag::EXECUTE | FrontendTag::CLOSE => {}
+                FrontendTag::SYNC => return Ok(Some(all)),
+                _ => {
+                    all.read = false;
+                    return Ok(Some(all));
+                }
+            }
+        }
+    }
+
+    /// Sees to it that the active link is the one for a statement with these facts.
+    fn place(&mut self, facts: Facts) -> Step {
+        let primary = self.context.settings.primary_node();
+        if let Some(link) = &self.active {
+            let settled = link.pipeline.is_settled();
+            let stays = self.session.in_batch
+                || link.pipeline.is_unpredictable()
+                || link.pipeline.status() != TransactionStatus::Idle
+                // What is under way may open a transaction or end it: only the primary serves all.
+                || (!settled && link.node() == primary)
+                || (self.session.pinned && self.is_transaction_mode());
+            if stays {
+                return self.ready_link();
+            }
+            let node = self.wish(facts, primary);
+            let Some(link) = &self.active else { return Step::Hold };
+            if link.node() == node {
+                return self.ready_link();
+            }
+            if !settled || !link.is_quiet() {
+                return Step::Hold;
+            }
+            self.let_go();
+        }
+        if self.waiting.is_some() || self.wants.acquire.is_some() {
+            return Step::Hold;
+        }
+        let node = self.wish(facts, primary);
+        if let Some(at) = self.parked.iter().position(|link| link.node() == node) {
+            let mut link = self.parked.swap_remove(at);
+            link.verified = false;
+            self.active = Some(link);
+        } else {
+            self.wants.acquire = Some(node);
+        }
+        Step::Hold
+    }
+
+    /// The node for a statement, the same for as long as it is held.
+    fn wish(&mut self, facts: Facts, primary: NodeId) -> NodeId {
+        if let Some(node) = self.session.chosen {
+            return node;
+        }
+        let settings = &self.context.settings;
+        let stays = self.session.pinned
+            || !facts.read
+            || (self.session.wrote
+                && settings.disable_load_balance_on_write == DisableLoadBalanceOnWrite::Always);
+        let node = if stays || !self.session.balancer.is_enabled() {
+            primary
+        } else {
+            self.session.balancer.node(settings)
+        };
+        self.session.chosen = Some(node);
+        node
+    }
+
+    /// Brings the active link into the client's state; holds until it is known to be alive.
+    fn ready_link(&mut self) -> Step {
+        let Some(link) = &mut self.active else { return Step::Hold };
+        if !link.verified {
+            return Step::Hold;
+        }
+        if !link.params.ptr_eq(&self.client.params) && link.pipeline.is_settled() {
+            let mut sql = Vec::new();
+            for (name, value) in Params::diff(&self.client.params, &link.params, &TRACKED) {
+                set_parameter(&mut sql, name.as_bytes(), value);
+            }
+            if sql.is_empty() {
+                if link.params == self.client.params {
+                    link.params = self.client.params.clone();
+                }
+            } else {
+                let _ = link.pipeline.sent(Request::Query, Disposition::Swallow, SETUP);
+                link.output.own(|out| encode::query(out, &sql));
+                self.session.statements.batch_sent();
+            }
+        }
+        Step::Done
+    }
+
+    /// A statement or batch is about to be sent.
+    fn started(&mut self, facts: Facts) {
+        self.session.chosen = None;
+        self.session.balancer.settled();
+        self.session.wrote |= facts.writes;
+        self.session.pinned |= facts.pins;
+    }
+
+    /// Records a message of the client for the active link.
+    fn note(&mut self, request: Request, token: Token) {
+        if let Some(link) = &mut self.active {
+            // Room was checked before the message was looked at.
+            let _ = link.pipeline.sent(request, Disposition::Forward, token);
+        }
+    }
+
+    /// Forwards the next `len` bytes to the active link.
+    fn pass(&mut self, len: usize) {
+        match &mut self.active {
+            Some(link) => link.output.forward(&mut self.client.input, len),
+            None => self.drop_input(len),
+        }
+    }
+
+    pub(super) fn drop_input(&mut self, len: usize) {
+        match &mut self.active {
+            Some(link) => link.output.skip(&mut self.client.input, len),
+            None => {
+                self.client.input.decide(len);
+                self.client.input.release(len);
+            }
+        }
+    }
+
+    /// Answers the statement or batch at the head of the input with an error of our own.
+    pub(super) fn refuse_statement(&mut self, code: SqlState, message: &str, hint: Option<&str>) {
+        if matches!(self.phase, super::Phase::Startup(_)) {
+            self.fatal(code, message, hint);
+            return;
+        }
+        self.refuse_with(|out| {
+            encode::error_response(
+                out,
+                &encode::ErrorResponse {
+                    severity: Severity::Error,
+                    code,
+                    message,
+                    detail: None,
+                    hint,
+                },
+            );
+        });
+    }
+
+    /// Answers the statement or batch at the head of the input with the error that `encode` writes.
+    pub(super) fn refuse_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.session.chosen = None;
+        self.session.balancer.settled();
+        self.client.output.own(encode);
+        let mut framer = self.client.framer.clone();
+        let seen = match framer.scan(self.client.input.unparsed(), TagSet::ALL) {
+            Ok(Seen::Message { tag, frame }) => Some((tag, frame.len())),
+            Ok(Seen::Opening { tag, have, .. }) => Some((tag, have.len())),
+            Ok(Seen::Need { .. } | Seen::Run { .. }) | Err(_) => None,
+        };
+        match seen {
+            Some((FrontendTag::QUERY | FrontendTag::FUNCTION_CALL, len)) => {
+                self.client.framer = framer;
+                self.drop_input(len);
+                self.client
+                    .output
+                    .own(|out| encode::ready_for_query(out, TransactionStatus::Idle));
+            }
+            _ => {
+                self.session.skip_to_sync = true;
+                self.session.in_batch = false;
+            }
+        }
+        if self.draining {
+            self.fatal(SqlState::ADMIN_SHUTDOWN, SHUTDOWN_MESSAGE, None);
+        }
+    }
+
+    /// The client asked, on another connection, to cancel what it is doing.
+    pub(super) fn on_cancel(&mut self) {
+        if !matches!(self.phase, super::Phase::Ready) {
+            return;
+        }
+        if let Some(node) = self.waiting.take() {
+            self.wants.withdraw = Some(node);
+            self.stop_timer(Timer::QueueWait);
+            self.refuse_statement(
+                SqlState::QUERY_CANCELED,
+                "canceling statement due to user request",
+                None,
+            );
+        } else if let Some(link) = &self.active
+            && !link.pipeline.is_settled()
+        {
+            self.wants.cancel_server.push((link.id, link.key.clone()));
+        }
+    }
+}
+
+/// While copy data flows in, everything else still has to be looked at.
+const COPYING: TagSet<FrontendTag> = TagSet::ALL.without(TagSet::of(&[FrontendTag::COPY_DATA]));
+
+fn facts(verdict: &Verdict) -> Facts {
+    Facts {
+        read: verdict.target == Target::Read,
+        pins: verdict.effects.pins_session.is_some() || verdict.effects.sets.other,
+        writes: verdict.effects.writes,
+    }
+}
+
+/// Appends a SET command. `name` is one of ours or was checked to be a plain identifier.
+pub(super) fn set_parameter(sql: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    sql.extend_from_slice(b"SET ");
+    sql.extend_from_slice(name);
+    sql.extend_from_slice(b" TO ");
+    encode::quote_literal(sql, value);
+    sql.push(b';');
+}

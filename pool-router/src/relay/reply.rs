@@ -1,0 +1,254 @@
+//! The servers' messages: what goes to the client, what stays here, what ends the session.
+
+use pgwire_core::backend::{ErrorOrNotice, ParameterStatus, ReadyForQuery};
+use pgwire_core::encode::{self, ErrorResponse, Severity};
+use pgwire_core::frame::Seen;
+use pgwire_core::pipeline::{Disposition, Verdict};
+use pgwire_core::sqlstate::SqlState;
+use pgwire_core::tag::BackendTag;
+use pgwire_core::time::Instant;
+use pgwire_core::txn::TransactionStatus;
+
+use super::query::SETUP;
+use super::{Phase, Relay};
+use crate::classify::{ClientEncoding, Lexing};
+use crate::link::Streaming;
+
+/// What a message of the server leads to, besides being forwarded or dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum After {
+    Nothing,
+    /// The server is of no more use (it says so, or it broke the protocol).
+    Lost,
+    /// Parameters could not be set.
+    SetupFailed,
+}
+
+impl<S> Relay<S> {
+    /// Deals with the active server's messages as far as it goes.
+    pub(super) fn advance_server(&mut self, now: Instant) -> bool {
+        let mut progress = false;
+        while let Some(link) = &mut self.active
+            && !link.input.is_parsed()
+        {
+            let left = usize::try_from(link.framer.left()).unwrap_or(usize::MAX);
+            let seen = link.framer.scan(link.input.unparsed(), link.pipeline.stop_set());
+            let after = match seen {
+                Ok(Seen::Need { .. }) => break,
+                Ok(Seen::Run { bytes }) => {
+                    let dropped = if link.streaming == Streaming::Drop { left.min(bytes) } else { 0 };
+                    self.client.output.skip(&mut link.input, dropped);
+                    self.client.output.forward(&mut link.input, bytes - dropped);
+                    After::Nothing
+                }
+                Ok(Seen::Message { tag, frame }) => {
+                    let frame_len = frame.len();
+                    match frame.len() {
+                        // The small ones are copied out, so that the link can be changed meanwhile.
+                        n if n <= SMALL => {
+                            let mut copy = [0; SMALL];
+                            if let Some(copy) = copy.get_mut(..n) {
+                                copy.copy_from_slice(frame);
+                            }
+                            self.on_server_message(tag, copy.get(..n).unwrap_or_default(), frame_len)
+                        }
+                        _ => {
+                            let copy = frame.to_vec();
+                            self.on_server_message(tag, &copy, frame_len)
+                        }
+                    }
+                }
+                Ok(Seen::Opening { tag, have, .. }) => {
+                    let copy = have.to_vec();
+                    self.on_server_message(tag, &copy, copy.len())
+                }
+                Err(error) => {
+                    tracing::warn!(node = link.node().0, "malformed message from server: {error}");
+                    After::Lost
+                }
+            };
+            progress = true;
+            match after {
+                After::Nothing => {}
+                After::Lost => {
+                    self.link_lost(now);
+                    return true;
+                }
+                After::SetupFailed => {
+                    self.fatal(
+                        SqlState::INVALID_PARAMETER_VALUE,
+                        "the session's parameters could not be set on its server",
+                        None,
+                    );
+                    return true;
+                }
+            }
+        }
+        progress
+    }
+
+    /// `frame` may be only the beginning of a message that is larger than the buffer.
+    fn on_server_message(&mut self, tag: BackendTag, frame: &[u8], len: usize) -> After {
+        let Some(link) = &mut self.active else { return After::Nothing };
+        let status = if tag == BackendTag::READY {
+            match ReadyForQuery::parse(frame) {
+                Ok(ready) => Some(ready.status),
+                Err(_) => return After::Lost,
+            }
+        } else {
+            None
+        };
+        let verdict = match link.pipeline.received(tag, status) {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                tracing::warn!(node = link.node().0, "server out of step: {error}");
+                return After::Lost;
+            }
+        };
+        let fatal = tag == BackendTag::ERROR
+            && ErrorOrNotice::parse_prefix(frame).is_ok_and(|error| error.is_fatal());
+        let mut after = if fatal { After::Lost } else { After::Nothing };
+        let serving = matches!(self.phase, Phase::Ready);
+        let forward = match verdict {
+            Verdict::Reply(disposition) | Verdict::CopyIn(disposition) => {
+                disposition == Disposition::Forward
+            }
+            Verdict::Completed(disposition, token) => {
+                self.session.statements.confirmed(token);
+                disposition == Disposition::Forward
+            }
+            Verdict::Ready(disposition, status) => {
+                self.session.statements.batch_answered();
+                if status == TransactionStatus::Failed {
+                    self.session.statements.batch_failed();
+                }
+                disposition == Disposition::Forward
+            }
+            Verdict::Failed(disposition, token) => {
+                self.session.statements.batch_failed();
+                if disposition == Disposition::Swallow && token == SETUP {
+                    self.setup_failed(frame);
+                    after = After::SetupFailed;
+                    false
+                } else if disposition == Disposition::Swallow && !serving {
+                    self.reset_failed = true;
+                    false
+                } else {
+                    // A statement that had to be prepared again and could not: the client's batch
+                    // fails with the server's own words.
+                    true
+                }
+            }
+            Verdict::Asynchronous { during } => match tag {
+                BackendTag::PARAMETER_STATUS => self.parameter_reported(frame, during),
+                // Said by a server that is about to leave while nothing was asked of it.
+                BackendTag::ERROR => false,
+                _ => during != Some(Disposition::Swallow),
+            },
+        };
+        if after == After::SetupFailed {
+            return after;
+        }
+        let forward = forward && serving && self.client.socket.is_some();
+        let Some(link) = &mut self.active else { return after };
+        link.streaming = if forward { Streaming::Forward } else { Streaming::Drop };
+        if forward {
+            self.client.output.forward(&mut link.input, len);
+        } else {
+            self.client.output.skip(&mut link.input, len);
+        }
+        if after == After::Lost && forward {
+            // The client has the server's own words for the end.
+            self.close_client();
+            return After::Nothing;
+        }
+        after
+    }
+
+    /// Takes note of a ParameterStatus. Returns whether the client is to hear of it.
+    fn parameter_reported(&mut self, frame: &[u8], during: Option<Disposition>) -> bool {
+        let Some(link) = &mut self.active else { return false };
+        let Ok(status) = ParameterStatus::parse(frame) else { return false };
+        if link.params.set(status.name, status.value).is_err() {
+            return true;
+        }
+        if during == Some(Disposition::Swallow) || !matches!(self.phase, Phase::Ready) {
+            return false;
+        }
+        let known = self.client.params.set(status.name, status.value).is_ok();
+        if known {
+            self.session.lexing = lexing(&self.client.params);
+        }
+        true
+    }
+
+    /// A SET of ours failed: during login that is the client's choice of values.
+    fn setup_failed(&mut self, frame: &[u8]) {
+        if let Ok(error) = ErrorOrNotice::parse_prefix(frame)
+            && matches!(self.phase, Phase::Startup(_))
+        {
+            let text = String::from_utf8_lossy(error.message().unwrap_or_default()).into_owned();
+            let code = error.code().unwrap_or(SqlState::INVALID_PARAMETER_VALUE);
+            self.client.output.own(|out| {
+                encode::error_response(
+                    out,
+                    &ErrorResponse {
+                        severity: Severity::Fatal,
+                        code,
+                        message: &text,
+                        detail: None,
+                        hint: None,
+                    },
+                );
+            });
+            self.close_client();
+        }
+    }
+
+    /// The active link has ended, or cannot be used any more.
+    pub(super) fn link_lost(&mut self, now: Instant) {
+        let Some(mut link) = self.active.take() else { return };
+        let idle = link.pipeline.is_releasable() && link.framer.at_boundary();
+        self.client.output.detach(&mut link.input);
+        link.output.detach(&mut self.client.input);
+        self.session.statements.link_gone(link.node());
+        self.wants.discard.push(link.id);
+        let node = link.node();
+        let between = link.framer.at_boundary();
+        drop(link);
+        match self.phase {
+            Phase::Startup(_) => self.welcome_link_lost(),
+            Phase::Ready if idle && !self.session.pinned => {
+                // Nothing of the session was there: the next statement gets another one.
+                tracing::debug!(node = node.0, "idle server connection lost");
+            }
+            Phase::Ready => {
+                if between {
+                    let name = self.node_name(node);
+                    self.tell(
+                        Severity::Fatal,
+                        SqlState::CONNECTION_FAILURE,
+                        &format!("backend {name} closed the connection unexpectedly"),
+                        None,
+                    );
+                }
+                self.close_client();
+            }
+            Phase::Gone => self.clean_up(now),
+            Phase::Closing | Phase::Finished => {}
+        }
+    }
+}
+
+/// Messages up to this size are looked at on the stack: all those that end a statement.
+const SMALL: usize = 256;
+
+/// How the client's statements are to be read, by its parameters.
+pub(super) fn lexing(params: &pgwire_core::params::Params) -> Lexing {
+    Lexing {
+        standard_conforming_strings: params.get(b"standard_conforming_strings") != Some(b"off"),
+        encoding: params
+            .get(b"client_encoding")
+            .map_or(ClientEncoding::BytesLikeAscii, ClientEncoding::of_name),
+    }
+}

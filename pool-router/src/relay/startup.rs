@@ -1,0 +1,551 @@
+//! Logging a client in: startup packet, a place among the clients, authentication, welcome.
+//!
+//! ```text
+//! Packet -> Place -> Auth -> Welcome -> (Ready)
+//!   |         |        |        |
+//!   |         |        |        +- ParameterStatus values of this identity are not known yet: one of
+//!   |         |        |           its servers is asked; that also tells whether role and database
+//!   |         |        |           exist
+//!   |         |        +- checked here, against pool_passwd, as pool_hba.conf says
+//!   |         +- num_init_children sessions at a time; later ones wait
+//!   +- SSLRequest and GSSENCRequest are answered N; CancelRequest is passed on
+//! ```
+
+use std::sync::Arc;
+
+use pgwire_core::auth::{
+    AuthFailure, AuthStep, DerivedKey, FailureKind as AuthFailureKind, Method as AuthMethod, Secret,
+    ServerAuth, ServerEntropy,
+};
+use pgwire_core::cancel::{BackendKey, CancelKey};
+use pgwire_core::encode::{self, Severity};
+use pgwire_core::frame::Seen;
+use pgwire_core::params::Params;
+use pgwire_core::pipeline::{Disposition, Request};
+use pgwire_core::sqlstate::SqlState;
+use pgwire_core::startup::{
+    Initial, Negotiated, ProtocolVersion, StartupMessage, StartupPacket, negotiate, parse_initial,
+};
+use pgwire_core::tag::{FrontendTag, TagSet};
+use pgwire_core::time::Instant;
+use pgwire_core::txn::TransactionStatus;
+use sha2::{Digest, Sha256};
+
+use super::query::{SETUP, set_parameter};
+use super::reply::lexing;
+use super::{Entropy, Phase, Relay, Timer, Transport};
+use crate::hba::{ConnectionFacts, Method as HbaMethod, Transport as HbaTransport};
+use crate::hub::{Hub, client_pid};
+use crate::identity::{Identity, Parameter, Requested, TRACKED};
+use crate::ids::{NodeId, PoolKey};
+use crate::login::ConnectError;
+use crate::passwd::StoredPassword;
+use crate::pool::FailureKind;
+
+/// Requests for encryption that are answered before the client must get on with it.
+const MAX_ENCRYPTION_REQUESTS: u8 = 2;
+
+/// The newest protocol version spoken here.
+const NEWEST: ProtocolVersion = ProtocolVersion::V3_2;
+
+/// Bytes of a cancel key for protocol 3.0, whose clients expect just so many.
+const KEY_LEN_3_0: usize = 4;
+
+/// Bytes of a cancel key from protocol 3.2 on.
+const KEY_LEN_3_2: usize = 32;
+
+#[derive(Debug)]
+pub(super) struct Startup {
+    entropy: Entropy,
+    encryption_requests: u8,
+    stage: Stage,
+    requested: Option<Requested>,
+    key_len: usize,
+    /// What the client is to be checked against, and what servers are logged in to with.
+    secret: Option<Secret>,
+    /// Nodes that could not serve the welcome.
+    refused: u128,
+    first_error: Option<(NodeId, Arc<ConnectError>)>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Packet,
+    Place,
+    Auth(Box<ServerAuth>),
+    /// The hub is asked for the identity.
+    Identity,
+    /// A server is being asked; `true` when the client's parameters are being set on it.
+    Welcome { setting: bool },
+}
+
+impl Startup {
+    pub(super) fn new(entropy: Entropy) -> Self {
+        Self {
+            entropy,
+            encryption_requests: 0,
+            stage: Stage::Packet,
+            requested: None,
+            key_len: KEY_LEN_3_0,
+            secret: None,
+            refused: 0,
+            first_error: None,
+        }
+    }
+}
+
+impl<S> Relay<S> {
+    fn startup(&mut self) -> Option<&mut Startup> {
+        match &mut self.phase {
+            Phase::Startup(startup) => Some(startup),
+            Phase::Ready | Phase::Closing | Phase::Gone | Phase::Finished => None,
+        }
+    }
+
+    /// Moves the login on as far as it goes.
+    pub(super) fn advance_startup(&mut self, now: Instant) -> bool {
+        let mut progress = false;
+        while let Some(startup) = self.startup() {
+            let moved = match startup.stage {
+                Stage::Packet => self.read_packet(now),
+                Stage::Auth(_) => self.read_password(),
+                Stage::Welcome { setting: true } => self.welcome_set(),
+                Stage::Place | Stage::Identity | Stage::Welcome { setting: false } => false,
+            };
+            if !moved {
+                break;
+            }
+            progress = true;
+        }
+        progress
+    }
+
+    fn read_packet(&mut self, now: Instant) -> bool {
+        let input = self.client.input.unparsed();
+        if input.is_empty() {
+            return false;
+        }
+        let packet = match parse_initial(input) {
+            Ok(Initial::Need { .. }) => return false,
+            Ok(Initial::DirectTls) => {
+                self.client_lost(now);
+                return true;
+            }
+            Ok(Initial::Packet { packet, consumed }) => (packet, consumed),
+            Err(error) => {
+                tracing::debug!(client = self.id.index, "bad startup packet: {error}");
+                self.fatal(error.sqlstate(), &error.to_string(), None);
+                return true;
+            }
+        };
+        match packet {
+            (StartupPacket::SslRequest | StartupPacket::GssEncRequest, consumed) => {
+                self.drop_input(consumed);
+                let Some(startup) = self.startup() else { return false };
+                startup.encryption_requests += 1;
+                if startup.encryption_requests > MAX_ENCRYPTION_REQUESTS {
+                    self.client_lost(now);
+                } else {
+                    self.client.output.own(|out| out.push(b'N'));
+                }
+            }
+            (StartupPacket::Cancel { pid, key }, _) => {
+                self.wants.cancel_by_key = Some((pid, key.into()));
+                self.client_lost(now);
+            }
+            (StartupPacket::Startup(message), consumed) => {
+                let outcome = read_startup(&message, self.is_transaction_mode());
+                self.drop_input(consumed);
+                match outcome {
+                    Ok((requested, version, reply)) => {
+                        if let Some(reply) = reply {
+                            self.client.output.own(|out| {
+                                encode::negotiate_version(out, version, &reply);
+                            });
+                        }
+                        if let Some(startup) = self.startup() {
+                            startup.requested = Some(requested);
+                            startup.key_len = if version >= ProtocolVersion::V3_2 {
+                                KEY_LEN_3_2
+                            } else {
+                                KEY_LEN_3_0
+                            };
+                            startup.stage = Stage::Place;
+                        }
+                        self.wants.admit = true;
+                    }
+                    Err((code, message)) => self.fatal(code, &message, None),
+                }
+            }
+        }
+        true
+    }
+
+    pub(super) fn admit<D: Clone>(&mut self, hub: &mut Hub<S, D>, _now: Instant) {
+        match hub.admit(self.id) {
+            Some(true) => self.admitted(),
+            Some(false) => {}
+            None => self.fatal(
+                SqlState::TOO_MANY_CONNECTIONS,
+                "Sorry, too many clients already",
+                Some("num_init_children less reserved_connections sessions are in use."),
+            ),
+        }
+    }
+
+    /// The client has its place: authentication begins.
+    pub(super) fn admitted(&mut self) {
+        let context = self.context.clone();
+        let transport = self.client.transport;
+        let Some(startup) = self.startup() else { return };
+        let Some(requested) = &startup.requested else { return };
+        let user = &requested.identity.user;
+        let stored = core::str::from_utf8(user).ok().and_then(|u| context.passwords.lookup(u));
+        let secret = stored.and_then(usable_secret);
+        let method = match &context.hba {
+            Some(hba) => {
+                let facts = ConnectionFacts {
+                    transport: match transport {
+                        Transport::Local => HbaTransport::Local,
+                        Transport::Tcp { peer, .. } => HbaTransport::Tcp(peer),
+                    },
+                    tls: false,
+                    database: &String::from_utf8_lossy(&requested.identity.database),
+                    user: &String::from_utf8_lossy(user),
+                    local_addrs: &match transport {
+                        Transport::Local => Vec::new(),
+                        Transport::Tcp { local, .. } => vec![(local, full_mask(local))],
+                    },
+                };
+                hba.decide(&facts).map(|record| record.method)
+            }
+            // Without pool_hba.conf whoever has a password here shows it; the others are let in
+            // as far as the servers do.
+            None => Some(match &secret {
+                Some(Secret::Md5Hash(_)) => HbaMethod::Md5,
+                Some(_) => HbaMethod::ScramSha256,
+                None if context.settings.allow_clear_text_frontend_auth => HbaMethod::Password,
+                None => HbaMethod::Trust,
+            }),
+        };
+        let entropy = auth_entropy(&startup.entropy, context.mock_seed);
+        let auth = match method {
+            None | Some(HbaMethod::Reject) => {
+                let database = String::from_utf8_lossy(&requested.identity.database).into_owned();
+                let user = String::from_utf8_lossy(user).into_owned();
+                let host = match transport {
+                    Transport::Local => "[local]".to_owned(),
+                    Transport::Tcp { peer, .. } => peer.to_string(),
+                };
+                let message = format!(
+                    "no pool_hba.conf entry for host \"{host}\", user \"{user}\", database \
+                     \"{database}\", no encryption"
+                );
+                self.fatal(SqlState::INVALID_AUTHORIZATION, &message, None);
+                return;
+            }
+            Some(HbaMethod::Trust) => ServerAuth::new(AuthMethod::Trust, user, None, entropy),
+            Some(HbaMethod::Password) if secret.is_none() => ServerAuth::collect_cleartext(user),
+            Some(HbaMethod::Password) => {
+                ServerAuth::new(AuthMethod::Password, user, secret.clone(), entropy)
+            }
+            Some(HbaMethod::Md5) => ServerAuth::new(AuthMethod::Md5, user, secret.clone(), entropy),
+            Some(HbaMethod::ScramSha256) => {
+                ServerAuth::new(AuthMethod::ScramSha256, user, secret.clone(), entropy)
+            }
+            Some(_) => {
+                self.fatal(
+                    SqlState::INVALID_AUTHORIZATION,
+                    "the authentication method of the matching pool_hba.conf entry is not available",
+                    None,
+                );
+                return;
+            }
+        };
+        startup.secret = secret;
+        startup.stage = Stage::Auth(Box::new(auth));
+        let mut out = Vec::new();
+        let step = match &mut startup.stage {
+            Stage::Auth(auth) => auth.begin(&mut out),
+            _ => return,
+        };
+        self.follow_auth(step, out);
+    }
+
+    fn read_password(&mut self) -> bool {
+        if self.deriving || self.job.is_some() {
+            return false;
+        }
+        let mut framer = self.client.framer.clone();
+        let (tag, frame) = match framer.scan(self.client.input.unparsed(), TagSet::ALL) {
+            Ok(Seen::Need { .. }) => return false,
+            Ok(Seen::Message { tag, frame }) => (tag, frame),
+            Ok(Seen::Run { .. } | Seen::Opening { .. }) | Err(_) => {
+                self.fatal(SqlState::PROTOCOL_VIOLATION, "invalid password packet", None);
+                return true;
+            }
+        };
+        let len = frame.len();
+        let body = frame.get(5..).unwrap_or_default().to_vec();
+        self.drop_input(len);
+        self.client.framer = framer;
+        if tag != FrontendTag::PASSWORD {
+            let message = "expected password response";
+            self.fatal(SqlState::PROTOCOL_VIOLATION, message, None);
+            return true;
+        }
+        let mut out = Vec::new();
+        let step = match self.startup().map(|startup| &mut startup.stage) {
+            Some(Stage::Auth(auth)) => auth.on_response(&body, &mut out),
+            _ => return false,
+        };
+        self.follow_auth(step, out);
+        true
+    }
+
+    /// A derived key for the authentication under way.
+    pub(super) fn derived(&mut self, key: DerivedKey) {
+        let mut out = Vec::new();
+        let step = match self.startup().map(|startup| &mut startup.stage) {
+            Some(Stage::Auth(auth)) => auth.resume(key, &mut out),
+            _ => return,
+        };
+        self.follow_auth(step, out);
+    }
+
+    fn follow_auth(&mut self, step: Result<AuthStep, AuthFailure>, out: Vec<u8>) {
+        self.client.output.own(|buffer| buffer.extend_from_slice(&out));
+        match step {
+            Ok(AuthStep::Send) => {}
+            Ok(AuthStep::Derive(job)) => self.job = Some(job),
+            Ok(AuthStep::Done(who)) => {
+                let Some(startup) = self.startup() else { return };
+                if who.method() == AuthMethod::Password
+                    && !who.verified()
+                    && let Some(secret) = who.into_secret()
+                {
+                    // Nobody has looked at this password yet: the servers will. Clients that bring
+                    // different ones must not share connections.
+                    if let (Secret::Password(password), Some(requested)) =
+                        (&secret, &mut startup.requested)
+                    {
+                        let digest = Sha256::digest(password.as_bytes());
+                        requested.identity.password_digest = Some(digest.into());
+                    }
+                    startup.secret = Some(secret);
+                }
+                startup.stage = Stage::Identity;
+                self.wants.login = true;
+            }
+            Err(failure) => {
+                let user = self
+                    .startup()
+                    .and_then(|startup| startup.requested.as_ref())
+                    .map(|requested| String::from_utf8_lossy(&requested.identity.user).into_owned())
+                    .unwrap_or_default();
+                tracing::info!(client = self.id.index, user, "authentication failed: {failure}");
+                let code = SqlState::from_bytes(&failure.sqlstate())
+                    .unwrap_or(SqlState::INVALID_PASSWORD);
+                let message = match failure.kind() {
+                    AuthFailureKind::ProtocolViolation => failure.to_string(),
+                    _ => format!("password authentication failed for user \"{user}\""),
+                };
+                self.fatal(code, &message, None);
+            }
+        }
+    }
+
+    /// The client is who it says: finds its identity, and its welcome if that is known.
+    pub(super) fn log_in<D: Clone>(&mut self, hub: &mut Hub<S, D>) {
+        let Some(startup) = self.startup() else { return };
+        let Some(requested) = &startup.requested else { return };
+        let identity: Identity = requested.identity.clone();
+        let secret = startup.secret.take();
+        let Some(key) = cancel_key(startup) else { return };
+        startup.stage = Stage::Welcome { setting: false };
+        match hub.log_in(self.id, &identity, secret, key) {
+            Some(pool_key) => self.pool_key = Some(pool_key),
+            None => self.fatal(
+                SqlState::TOO_MANY_CONNECTIONS,
+                "too many distinct combinations of user, database and startup parameters",
+                None,
+            ),
+        }
+    }
+
+    /// While the welcome is not complete: takes it from the hub, or from a server.
+    pub(super) fn continue_welcome<D: Clone>(&mut self, hub: &mut Hub<S, D>) {
+        let Some(pool_key) = self.pool_key else { return };
+        let primary = self.context.settings.primary_node();
+        let nodes = self.context.settings.backends.len();
+        let Some(startup) = self.startup() else { return };
+        let Stage::Welcome { setting } = startup.stage else { return };
+        let tracked: Vec<Parameter> =
+            startup.requested.as_ref().map(|r| r.tracked.clone()).unwrap_or_default();
+        let refused = startup.refused;
+        if setting {
+            // Set on the server: what it reported is the welcome of all who ask for the same.
+            if let Some(link) = self.active.as_ref().filter(|link| link.pipeline.is_releasable()) {
+                hub.remember_welcome(pool_key, tracked, link.params.clone());
+                let params = link.params.clone();
+                self.welcome(params);
+            }
+            return;
+        }
+        if let Some(params) = hub.welcome(pool_key, &tracked) {
+            self.welcome(params);
+        } else if self.active.is_some() {
+            self.ask_for_welcome(hub, pool_key, &tracked);
+        } else if self.waiting.is_none() && self.wants.acquire.is_none() {
+            let candidates = std::iter::once(primary).chain(
+                (0..nodes).filter_map(|index| u16::try_from(index).ok()).map(NodeId),
+            );
+            let mut candidates =
+                candidates.filter(|node| refused & (1_u128 << (node.0 & 127)) == 0);
+            self.wants.acquire = candidates.next();
+        }
+    }
+
+    fn ask_for_welcome<D: Clone>(
+        &mut self,
+        hub: &mut Hub<S, D>,
+        key: PoolKey,
+        tracked: &[Parameter],
+    ) {
+        let base = hub.welcome(key, &[]);
+        let Some(link) = &mut self.active else { return };
+        if !link.verified {
+            return;
+        }
+        let mut sql = Vec::new();
+        if let Some(base) = &base {
+            for (name, value) in Params::diff(base, &link.params, &TRACKED) {
+                set_parameter(&mut sql, name.as_bytes(), value);
+            }
+        }
+        for (name, value) in tracked {
+            set_parameter(&mut sql, name, value);
+        }
+        if link.pipeline.sent(Request::Query, Disposition::Swallow, SETUP).is_ok() {
+            link.output.own(|out| encode::query(out, &sql));
+        }
+        if let Some(startup) = self.startup() {
+            startup.stage = Stage::Welcome { setting: true };
+        }
+    }
+
+    /// The parameters may be set now: the hub is to know.
+    fn welcome_set(&mut self) -> bool {
+        if self.active.as_ref().is_some_and(|link| link.pipeline.is_releasable()) {
+            self.doorbell = true;
+        }
+        false
+    }
+
+    fn welcome(&mut self, params: Params) {
+        self.stop_timer(Timer::Authentication);
+        self.session.lexing = lexing(&params);
+        let pid = client_pid(self.id);
+        let Some(startup) = self.startup() else { return };
+        let Some(key) = cancel_key(startup) else { return };
+        self.client.output.own(|out| {
+            encode::authentication_ok(out);
+            for (name, value) in params.iter() {
+                encode::parameter_status(out, name, value);
+            }
+            encode::backend_key_data(out, &BackendKey { pid, key });
+            encode::ready_for_query(out, TransactionStatus::Idle);
+        });
+        self.client.params = params;
+        self.phase = Phase::Ready;
+        if self.active.is_some() && !self.is_transaction_mode() {
+            self.let_go();
+        }
+        if self.context.settings.log_connections {
+            tracing::info!(client = self.id.index, "connection authorized");
+        }
+    }
+
+    /// The server that was to give the welcome cannot be had.
+    pub(super) fn welcome_refused(&mut self, node: NodeId, error: &Arc<ConnectError>) {
+        let backends = self.context.settings.backends.len();
+        let Some(startup) = self.startup() else { return };
+        startup.refused |= 1_u128 << (node.0 & 127);
+        let (first, reason) = startup.first_error.get_or_insert((node, error.clone())).clone();
+        let all = usize::try_from(startup.refused.count_ones()).unwrap_or(usize::MAX) >= backends;
+        if error.kind() == FailureKind::Rejected || all {
+            let (node, reason) = match error.kind() {
+                FailureKind::Rejected => (node, error.clone()),
+                FailureKind::Unreachable => (first, reason),
+            };
+            let name = self.node_name(node);
+            self.client.output.own(|out| reason.encode(out, Severity::Fatal, &name));
+            self.close_client();
+        }
+    }
+
+    /// The server that was giving the welcome is gone: another one is asked.
+    pub(super) fn welcome_link_lost(&mut self) {
+        if let Some(startup) = self.startup() {
+            startup.stage = Stage::Welcome { setting: false };
+        }
+        self.doorbell = true;
+    }
+}
+
+type Refusal = (SqlState, String);
+
+/// Reads a startup message: who wants what, in which version, and the names of protocol options if
+/// a NegotiateProtocolVersion is due.
+fn read_startup(
+    message: &StartupMessage<'_>,
+    share: bool,
+) -> Result<(Requested, ProtocolVersion, Option<Vec<Vec<u8>>>), Refusal> {
+    let (version, reply) = match negotiate(message, NEWEST) {
+        Ok(Negotiated::Accept(version)) => (version, None),
+        Ok(Negotiated::Downgrade { use_version, unknown_options }) => {
+            (use_version, Some(unknown_options))
+        }
+        Err(error) => return Err((error.sqlstate(), error.to_string())),
+    };
+    let user = message.get(b"user").filter(|user| !user.is_empty()).ok_or_else(|| {
+        let text = "no PostgreSQL user name specified in startup packet";
+        (SqlState::INVALID_AUTHORIZATION, text.to_owned())
+    })?;
+    let replication = message.get(b"replication").unwrap_or(b"off");
+    if !matches!(replication, b"off" | b"false" | b"no" | b"0") {
+        let text = "replication connections are not supported by the proxy";
+        return Err((SqlState::FEATURE_NOT_SUPPORTED, text.to_owned()));
+    }
+    Ok((Requested::new(message, user, share), version, reply))
+}
+
+fn usable_secret(stored: &StoredPassword) -> Option<Secret> {
+    match stored {
+        StoredPassword::Plain(text) => Some(Secret::password(text.expose().as_bytes())),
+        StoredPassword::Md5(text) | StoredPassword::Scram(text) => {
+            Some(Secret::parse_rolpassword(text.expose().as_bytes()))
+        }
+        _ => None,
+    }
+}
+
+fn auth_entropy(entropy: &Entropy, mock_seed: [u8; 32]) -> ServerEntropy {
+    let mut md5_salt = [0; 4];
+    let mut scram_nonce = [0; 18];
+    let bytes = &entropy.0;
+    // Bytes 0..8 seed the balancer and are no secret; 32..64 are the cancel key.
+    md5_salt.copy_from_slice(&bytes[8..12]);
+    scram_nonce.copy_from_slice(&bytes[12..30]);
+    ServerEntropy { md5_salt, scram_nonce, mock_seed }
+}
+
+fn cancel_key(startup: &Startup) -> Option<CancelKey> {
+    let key = startup.entropy.0.get(32..32 + startup.key_len)?;
+    CancelKey::new(key).ok()
+}
+
+fn full_mask(address: core::net::IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+

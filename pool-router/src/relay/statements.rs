@@ -1,0 +1,253 @@
+//! A session's prepared statements: what they are, and which of its servers has them.
+//!
+//! A statement that was prepared on one server is prepared on another one when it is first needed
+//! there (its Parse is sent again, and the answer kept from the client).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use pgwire_core::pipeline::Token;
+
+use crate::ids::NodeId;
+
+/// What routing needs to know of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Any node may answer it.
+    pub(super) read: bool,
+    /// It leaves state in its server session.
+    pub(super) pins: bool,
+    /// It writes, or may.
+    pub(super) writes: bool,
+}
+
+impl Facts {
+    /// A statement about which nothing is known.
+    pub(super) const UNKNOWN: Self = Self { read: false, pins: true, writes: true };
+}
+
+#[derive(Debug)]
+struct Statement {
+    facts: Facts,
+    /// The body of its Parse message behind the name: query text and parameter types.
+    body: Vec<u8>,
+    /// The nodes (by bit) whose server has it.
+    on: u128,
+    /// The client has closed it; some server may still have it.
+    closed: bool,
+}
+
+/// A Parse that was sent and not answered yet.
+#[derive(Debug)]
+struct Unconfirmed {
+    token: Token,
+    name: Box<[u8]>,
+    node: NodeId,
+    batch: u64,
+    /// The client's own Parse of a new name: if it fails there is no such statement.
+    creates: bool,
+}
+
+/// The prepared statements of one session.
+#[derive(Debug)]
+pub(super) struct Statements {
+    named: BTreeMap<Box<[u8]>, Statement>,
+    unnamed: Option<Statement>,
+    unconfirmed: VecDeque<Unconfirmed>,
+    next_token: u32,
+    /// Batches sent and answered on the active link.
+    sent: u64,
+    answered: u64,
+    bytes: u64,
+    limit: u64,
+}
+
+/// What must be sent before a message that uses a statement.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Missing<'a> {
+    /// Nothing: the server has it (or has to say itself that it does not).
+    Nothing,
+    /// A Parse with this body, and this token.
+    Parse(&'a [u8], Token),
+}
+
+impl Statements {
+    pub(super) fn new(limit: u64) -> Self {
+        Self {
+            named: BTreeMap::new(),
+            unnamed: None,
+            unconfirmed: VecDeque::new(),
+            next_token: 1,
+            sent: 0,
+            answered: 0,
+            bytes: 0,
+            limit,
+        }
+    }
+
+    /// What is known of a statement.
+    pub(super) fn facts(&self, name: &[u8]) -> Option<Facts> {
+        self.get(name).filter(|s| !s.closed).map(|statement| statement.facts)
+    }
+
+    /// Whether a statement of this size may be remembered.
+    pub(super) fn has_room(&self, name: &[u8], body: usize) -> bool {
+        let size = u64::try_from(name.len() + body).unwrap_or(u64::MAX);
+        size <= self.limit.saturating_sub(if name.is_empty() { 0 } else { self.bytes })
+    }
+
+    /// The client's Parse goes to `node`. Returns the token for it, and whether a server-side
+    /// leftover of that name must be closed first.
+    pub(super) fn parse(
+        &mut self,
+        name: &[u8],
+        body: &[u8],
+        facts: Facts,
+        node: NodeId,
+    ) -> (Token, bool) {
+        if name.is_empty() {
+            // The buffer of the last one is used again: this is on the path of every query of
+            // many drivers.
+            let mut buffer = self.unnamed.take().map(|old| old.body).unwrap_or_default();
+            buffer.clear();
+            buffer.extend_from_slice(body);
+            self.unnamed = Some(Statement { facts, body: buffer, on: bit(node), closed: false });
+            return (Token::default(), false);
+        }
+        let stale = match self.named.get(name) {
+            // The server will refuse it, as it should.
+            Some(known) if !known.closed => return (Token::default(), false),
+            Some(known) => known.on & bit(node) != 0,
+            None => false,
+        };
+        self.forget(name);
+        self.bytes += cost(name, body);
+        let statement = Statement { facts, body: body.to_vec(), on: bit(node), closed: false };
+        self.named.insert(name.into(), statement);
+        let token = self.expect(name, node, true);
+        (token, stale)
+    }
+
+    /// A message that uses the statement goes to `node`.
+    pub(super) fn needed(&mut self, name: &[u8], node: NodeId) -> Missing<'_> {
+        let missing = self.get(name).is_some_and(|s| !s.closed && s.on & bit(node) == 0);
+        if !missing {
+            return Missing::Nothing;
+        }
+        let token = self.expect(name, node, false);
+        let Some(statement) = self.get_mut(name) else { return Missing::Nothing };
+        statement.on |= bit(node);
+        Missing::Parse(&statement.body, token)
+    }
+
+    /// The client's Close of a statement goes to `node`.
+    pub(super) fn close(&mut self, name: &[u8], node: NodeId) {
+        if name.is_empty() {
+            self.unnamed = None;
+            return;
+        }
+        let Some(statement) = self.named.get_mut(name) else { return };
+        statement.on &= !bit(node);
+        statement.closed = true;
+        if statement.on == 0 {
+            self.forget(name);
+        } else {
+            self.bytes = self.bytes.saturating_sub(cost(b"", &statement.body));
+            statement.body = Vec::new();
+        }
+    }
+
+    /// A simple query was sent: it destroys the unnamed statement.
+    pub(super) fn query(&mut self) {
+        self.unnamed = None;
+    }
+
+    /// `DEALLOCATE ALL` or `DISCARD ALL` went to `node`.
+    pub(super) fn deallocate_all(&mut self, node: NodeId) {
+        let names: Vec<Box<[u8]>> = self.named.keys().cloned().collect();
+        for name in names {
+            self.close(&name, node);
+        }
+    }
+
+    /// A message was sent that a ReadyForQuery will answer.
+    pub(super) fn batch_sent(&mut self) {
+        self.sent += 1;
+    }
+
+    /// That ReadyForQuery came.
+    pub(super) fn batch_answered(&mut self) {
+        self.answered += 1;
+    }
+
+    /// A Parse succeeded.
+    pub(super) fn confirmed(&mut self, token: Token) {
+        if token != Token::default() {
+            self.unconfirmed.retain(|parse| parse.token != token);
+        }
+    }
+
+    /// Something in the batch at hand failed: what was not confirmed in it was never done.
+    pub(super) fn batch_failed(&mut self) {
+        let batch = self.answered;
+        while let Some(parse) = self.unconfirmed.pop_front_if(|parse| parse.batch <= batch) {
+            if parse.creates {
+                self.forget(&parse.name);
+            } else if let Some(statement) = self.get_mut(&parse.name) {
+                statement.on &= !bit(parse.node);
+            }
+        }
+    }
+
+    /// The connection to `node` was given back or is lost.
+    pub(super) fn link_gone(&mut self, node: NodeId) {
+        self.unconfirmed.clear();
+        if let Some(statement) = &mut self.unnamed {
+            statement.on &= !bit(node);
+        }
+        if self.named.is_empty() {
+            return;
+        }
+        for statement in self.named.values_mut() {
+            statement.on &= !bit(node);
+        }
+        let gone: Vec<Box<[u8]>> = self
+            .named
+            .iter()
+            .filter(|(_, statement)| statement.closed && statement.on == 0)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in gone {
+            self.forget(&name);
+        }
+    }
+
+    fn expect(&mut self, name: &[u8], node: NodeId, creates: bool) -> Token {
+        let token = Token(self.next_token);
+        self.next_token = self.next_token.checked_add(1).unwrap_or(1);
+        let batch = self.sent;
+        self.unconfirmed.push_back(Unconfirmed { token, name: name.into(), node, batch, creates });
+        token
+    }
+
+    fn get(&self, name: &[u8]) -> Option<&Statement> {
+        if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) }
+    }
+
+    fn get_mut(&mut self, name: &[u8]) -> Option<&mut Statement> {
+        if name.is_empty() { self.unnamed.as_mut() } else { self.named.get_mut(name) }
+    }
+
+    fn forget(&mut self, name: &[u8]) {
+        if let Some(old) = self.named.remove(name) {
+            self.bytes = self.bytes.saturating_sub(cost(name, &old.body));
+        }
+    }
+}
+
+fn cost(name: &[u8], body: &[u8]) -> u64 {
+    u64::try_from(name.len() + body.len()).unwrap_or(u64::MAX)
+}
+
+fn bit(node: NodeId) -> u128 {
+    1_u128.checked_shl(u32::from(node.0)).unwrap_or(0)
+}
