@@ -34,8 +34,8 @@ impl DeriveJob {
         self.iterations
     }
 
-    /// Runs PBKDF2-HMAC-SHA-256 (RFC 8018, 5.2) and makes the keys (RFC 5802, 3). Some
-    /// milliseconds for [`DEFAULT_ITERATIONS`](super::DEFAULT_ITERATIONS).
+    /// Runs PBKDF2-HMAC-SHA-256 (RFC 8018, 5.2) and makes the keys (RFC 5802, 3). Around a
+    /// millisecond for [`DEFAULT_ITERATIONS`](super::DEFAULT_ITERATIONS).
     #[must_use]
     pub fn run(self) -> DerivedKey {
         let salted = pbkdf2(self.password.as_bytes(), &self.salt, self.iterations);
