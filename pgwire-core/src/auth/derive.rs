@@ -34,8 +34,8 @@ impl DeriveJob {
         self.iterations
     }
 
-    /// Runs PBKDF2-HMAC-SHA-256 (RFC 8018, 5.2) and makes the keys (RFC 5802, 3). Some
-    /// milliseconds for [`DEFAULT_ITERATIONS`](super::DEFAULT_ITERATIONS).
+    /// Runs PBKDF2-HMAC-SHA-256 (RFC 8018, 5.2) and makes the keys (RFC 5802, 3). Around a
+    /// millisecond for [`DEFAULT_ITERATIONS`](super::DEFAULT_ITERATIONS).
     #[must_use]
     pub fn run(self) -> DerivedKey {
         let salted = pbkdf2(self.password.as_bytes(), &self.salt, self.iterations);
@@ -166,4 +166,112 @@ fn bidirectional_ok(text: &str) -> bool {
         || (!text.contains(tables::bidi_l)
             && text.starts_with(tables::bidi_r_or_al)
             && text.ends_with(tables::bidi_r_or_al))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Verifiers that PostgreSQL 15 made (`CREATE ROLE ... PASSWORD`, database in UTF-8).
+    #[test]
+    fn postgresql_verifiers() {
+        let vectors = [
+            // plain
+            (
+                "pencil",
+                "SCRAM-SHA-256$4096:hFm4Ddt/SnhXhSCEENq9HA==$nM+4lHdBPq2n++U7dcHxkqE5sJKAvoYWfIpAN++OVME=:Q5WPt+ipoFKnky58c+IcpFOiM6nua1vggZ0hoXnMSw4=",
+            ),
+            // mapped to nothing
+            (
+                "I\u{ad}X",
+                "SCRAM-SHA-256$4096:PJWUOyfdILedOX50svjRhQ==$4rXS32b/Ng4Dfq9AT70F9w1kmZXLKLw5AV55suzHDrM=:uSFmXYdNl6Pusll5c7Lip30QJLSVdC4N9sCMx3heugY=",
+            ),
+            // nothing left: used as it is
+            (
+                "\u{ad}",
+                "SCRAM-SHA-256$4096:sPaDDKjmqnPghgU5AHz1UQ==$Xu3iYvacmMMiJz2hXaJFOYq7j0l6t/i3zExI5v1d+HI=:FmSVNjrPNMF1fNeDnKyPao1dFVnm+1aTf+piF41/T4g=",
+            ),
+            // prohibited, though NFKC would turn it into what is not
+            (
+                "a\u{340}b",
+                "SCRAM-SHA-256$4096:dqim93gj1QQoyrguyOQoXQ==$/6ZRmhxO2l+ki7I505vsAqOLHNikXGKMel6/ShKgiSo=:7dZmgIrJH3WYLI6lgEkJOvzcPvGu3frOhgqqqoqEJyE=",
+            ),
+            // spaces, a compatibility character
+            (
+                "\u{2168} \u{a0}x\u{3000}",
+                "SCRAM-SHA-256$4096:t/I2jF5fdfOTPzC0VD6mHA==$Wt5n+felOdVohUTbu/3qx74ET9hy0T1kT0+wvhe0s1s=:ih6iqHQ6SjX/b7TGKcdhoEQYNw0c/ugGo+kfhwnhuws=",
+            ),
+            // right-to-left, wrong and right, and mixed with left-to-right
+            (
+                "\u{627}1",
+                "SCRAM-SHA-256$4096:icinIuKuvxceFZK1YmcfvA==$tWkDZYjMhstzSkCVqjuBiDOFa1U6+XTY8Zw+nKpNe/M=:IhbR31tShmQYGr5pyk1WJHeUragxGiIxEdEPPYOI9EI=",
+            ),
+            (
+                "\u{627}\u{628}\u{627}",
+                "SCRAM-SHA-256$4096:GgWu2QvUgKuqAFLsiLJXZw==$1Dg6JLZ/Rb3ubJgj4KMfvug8uZv6ztRig57d6SibecU=:YbU5xa4fXHLAje7xNhsjOjxyvB/p4PLxiwQi5CWyv84=",
+            ),
+            (
+                "a\u{627}",
+                "SCRAM-SHA-256$4096:g/ba1Eob+Q5eDag0zWlv4Q==$r516ba/Na1NuZg7pahzt+SDDJHkDfReJ6ya3MpLCFH4=:S4JKodRuNbzVXPBM+MqNPNEqIxIuYUgrjlWHSg9YmK8=",
+            ),
+            // a control character
+            (
+                "ctl\u{7}\u{e9}",
+                "SCRAM-SHA-256$4096:K43Y/1SSBpYNIgfDMOglEQ==$RVHPyKFNLwkT6Y/WHSZJf0KvP5A4M+E2ojdI+IdqHNI=:BcK6lIyTuATJD4Q+RWUuMtT7dw3Hd1CMq5o/3fehjdI=",
+            ),
+            // unassigned in Unicode 3.2
+            (
+                "\u{1F600} new",
+                "SCRAM-SHA-256$4096:kauacQz4NFOntIuA70FMVA==$cdkLSCkGScy/s0PnpJ90UJx0AhwZIeYYocb2V1LeRLE=:S3DlciVlT3LJ5Tv66PnHk6anbdQzhLLosAK5NMoSmJ0=",
+            ),
+            // the longest NFKC expansion, composition, Hangul
+            (
+                "\u{FDFA}",
+                "SCRAM-SHA-256$4096:gN0hmwj6VDZ3LVS+gHprkQ==$dO+f+VYcZ+ODi2DgsUY3ivXIUPWEZhawA4AodSV0njI=:TJOpQAmPAkl05vgrwzXvlQopoN0Vm11z0MHankbtUaA=",
+            ),
+            (
+                "e\u{301}\u{200b}",
+                "SCRAM-SHA-256$4096:5PkY7mjMWCBEt5yu9vX7zw==$B5xuDCJUrkBUeupTi6OAKZ1CEnxqfKgpwPi28BE1zow=:PopNip42SXP1ZkOF+Kr8d5CBvLVr7rVlvg6r717BdTA=",
+            ),
+            (
+                "x\u{2126}\u{212b}",
+                "SCRAM-SHA-256$4096:zVYnR3EdE9EKRdOdAxpbwA==$d9EHLvFPBY0SKVywXq/kNxPO5AqrOPPE/YbzIECMxJc=:TDkpzAEYNrXKkGWLfWJcFT05gqp/y4ZpQ/uCkVRYNzs=",
+            ),
+            (
+                "\u{1100}\u{1161} \u{FF21}",
+                "SCRAM-SHA-256$4096:PQnhA+jlPk1gYaFaiiTC8Q==$daVSUFpmAANhpldfjNzEQ0bLMs0BI60O9YEBu/iRBqQ=:HrfNytSYp8GorkhCnYJeD9Px+xfdvXHs+rdia+0AOxA=",
+            ),
+        ];
+        for (password, stored) in vectors {
+            let stored = ScramVerifier::parse(stored.as_bytes()).unwrap();
+            let job = DeriveJob::new(
+                &Password::new(password.as_bytes()),
+                stored.salt().to_vec(),
+                stored.iterations(),
+            );
+            assert!(job.run().verifier() == stored, "{password:?}");
+        }
+    }
+
+    /// RFC 4231, test cases 2 and 6 (a key longer than the block).
+    #[test]
+    fn hmac_vectors() {
+        let hex = |key: &[u8], parts: &[&[u8]]| {
+            hmac(key, parts).iter().map(|b| alloc::format!("{b:02x}")).collect::<String>()
+        };
+        assert_eq!(
+            hex(b"Jefe", &[b"what do ya want ", b"for nothing?"]),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+        assert_eq!(
+            hex(&[0xaa; 131], &[b"Test Using Larger Than Block-Size Key - Hash Key First"]),
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_used_as_they_are() {
+        let raw = Password::new(b"\xff\xc2\xadx");
+        assert_eq!(saslprep(&raw).as_bytes(), raw.as_bytes());
+    }
 }

@@ -67,7 +67,7 @@ pub enum AuthStep {
     /// Send what was appended to the output (possibly nothing) and wait for the peer's next
     /// authentication message.
     Send,
-    /// Run the job, wherever some milliseconds of CPU time do no harm, and hand the result to
+    /// Run the job, wherever a millisecond or more of CPU time does no harm, and hand the result to
     /// `resume`. No message may be handed in before that.
     Derive(DeriveJob),
     /// The exchange is over. Send what was appended to the output.

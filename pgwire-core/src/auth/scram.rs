@@ -161,3 +161,69 @@ fn xor(a: &Key, b: &Key) -> Key {
     }
     sum
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DEFAULT_ITERATIONS, DeriveJob, Password};
+    use super::*;
+
+    const SERVER_FIRST: &[u8] = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+        s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+
+    /// The exchange of RFC 7677, section 3.
+    #[test]
+    fn rfc_7677_vector() {
+        let mut attributes = Attributes::new(SERVER_FIRST).unwrap();
+        let nonce = attributes.nonce().unwrap();
+        let salt = STANDARD.decode(attributes.expect(b's').unwrap()).unwrap();
+        attributes.next().unwrap().unwrap();
+        attributes.finish().unwrap();
+        let keys =
+            DeriveJob::new(&Password::new(b"pencil"), salt, DEFAULT_ITERATIONS).run().into_keys();
+
+        let without_proof =
+            [b"c=", Binding::Unsupported.input(None).as_bytes(), b",r=", nonce].concat();
+        let signed = auth_message(b"n=user,r=rOprNGfwEbeRWgbNEkqO", SERVER_FIRST, &without_proof);
+        let proof = client_proof(&keys.client_key, &signed);
+        assert_eq!(STANDARD.encode(*proof), "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
+        let signature = server_signature(&keys.server_key, &signed);
+        assert_eq!(
+            server_final(&signature).as_str(),
+            "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+        );
+
+        let recovered = open_proof(&proof, &sha256(&*keys.client_key), &signed).unwrap();
+        assert_eq!(recovered, keys.client_key);
+        assert!(open_proof(&signature, &sha256(&*keys.client_key), &signed).is_none());
+    }
+
+    #[test]
+    fn attributes_know_what_they_passed() {
+        let mut attributes = Attributes::new(b"c=biws,r=abc,x=1,p=AA==").unwrap();
+        assert_eq!(attributes.passed(), b"");
+        assert_eq!(attributes.expect(b'c').unwrap(), b"biws");
+        assert_eq!(attributes.nonce().unwrap(), b"abc");
+        assert_eq!(attributes.next().unwrap(), Some((b'x', &b"1"[..])));
+        assert_eq!(attributes.passed(), b"c=biws,r=abc,x=1");
+        assert_eq!(attributes.next().unwrap(), Some((b'p', &b"AA=="[..])));
+        assert_eq!(attributes.next().unwrap(), None);
+    }
+
+    #[test]
+    fn a_trailing_comma_is_an_empty_attribute() {
+        let mut attributes = Attributes::new(b"r=abc,").unwrap();
+        attributes.nonce().unwrap();
+        assert!(attributes.finish().is_err());
+        assert!(Attributes::new(b"").unwrap().finish().is_err());
+    }
+
+    #[test]
+    fn the_binding_data_is_part_of_the_input_only_when_used() {
+        assert_eq!(Binding::Unsupported.input(Some(b"hash")), "biws");
+        assert_eq!(Binding::NotOffered.input(Some(b"hash")), "eSws");
+        assert_eq!(
+            STANDARD.decode(Binding::Used.input(Some(b"hash"))).unwrap(),
+            b"p=tls-server-end-point,,hash"
+        );
+    }
+}

@@ -330,3 +330,89 @@ pub(super) fn parse_iterations(digits: &[u8]) -> Option<NonZeroU32> {
     let count: i32 = core::str::from_utf8(digits).ok()?.parse().ok()?;
     NonZeroU32::new(u32::try_from(count).ok()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::DEFAULT_ITERATIONS;
+    use super::*;
+
+    const VERIFIER: &str = "SCRAM-SHA-256$4096:hFm4Ddt/SnhXhSCEENq9HA==$nM+4lHdBPq2n++U7dcHxkqE5sJKAvoYWfIpAN++OVME=:Q5WPt+ipoFKnky58c+IcpFOiM6nua1vggZ0hoXnMSw4=";
+
+    #[test]
+    fn rolpassword_kinds() {
+        let kind = |stored: &str| Secret::parse_rolpassword(stored.as_bytes());
+        assert!(matches!(kind("md5890621e9f597c9a65ae6d9b8db02e14c"), Secret::Md5Hash(_)));
+        assert!(matches!(kind(VERIFIER), Secret::ScramVerifier(_)));
+        let plain = [
+            "",
+            "pencil",
+            "md5",
+            "md5890621e9f597c9a65ae6d9b8db02e14",
+            "md5890621e9f597c9a65ae6d9b8db02e14cc",
+            "md5890621E9F597C9A65AE6D9B8DB02E14C",
+            "md5890621e9f597c9a65ae6d9b8db02e14g",
+            "SCRAM-SHA-256$",
+            &VERIFIER.replace("4096", "0"),
+            &VERIFIER.replace("4096", "-4096"),
+            &VERIFIER.replace("4096", "+4096"),
+            &VERIFIER.replace("4096", "2147483648"),
+            &VERIFIER.replace("4096", "99999999999999999999"),
+            &VERIFIER.replace("hFm4Ddt/SnhXhSCEENq9HA==", ""),
+            &VERIFIER.replace("hFm4Ddt/SnhXhSCEENq9HA==", "hFm4Ddt/SnhXhSCEENq9HA"),
+            &VERIFIER.replace("SHA-256", "SHA-512"),
+            &VERIFIER.replace("nM+4", ""),
+            &VERIFIER.replace("nM+4", "AAAAnM+4"),
+            &[VERIFIER, ":"].concat(),
+        ];
+        for stored in plain {
+            let Secret::Password(password) = kind(stored) else { panic!("{stored}") };
+            assert_eq!(password.as_bytes(), stored.as_bytes());
+        }
+    }
+
+    #[test]
+    fn verifier_is_written_as_it_was_read() {
+        let verifier = ScramVerifier::parse(VERIFIER.as_bytes()).unwrap();
+        assert_eq!(verifier.encode().as_str(), VERIFIER);
+        assert_eq!(verifier.iterations(), DEFAULT_ITERATIONS);
+        assert_eq!(verifier.salt().len(), 16);
+    }
+
+    /// Made by PostgreSQL 15.
+    #[test]
+    fn md5_hashes() {
+        let hashes = [
+            ("md", "pencil", "md5890621e9f597c9a65ae6d9b8db02e14c"),
+            ("m d'é", "päss", "md51e94a591b8046ae4273aaa4e0e204b90"),
+        ];
+        for (user, password, stored) in hashes {
+            let hash = Md5Hash::of(password.as_bytes(), user.as_bytes());
+            assert!(Md5Hash::parse(stored.as_bytes()).unwrap() == hash);
+        }
+    }
+
+    /// Computed with coreutils' md5sum.
+    #[test]
+    fn md5_response() {
+        let hash = Md5Hash::parse(b"md5890621e9f597c9a65ae6d9b8db02e14c").unwrap();
+        assert_eq!(*hash.response(*b"\x01\xff,\x00"), *b"md5cb0dd85e4e2b1ea32752f0f4f4d7e002");
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let keys = ScramKeys::new([7; 32], [9; 32], alloc::vec![0x5a; 16], DEFAULT_ITERATIONS);
+        let secrets = [
+            Secret::password(b"pencil"),
+            Secret::Md5Hash(Md5Hash::of(b"pencil", b"u")),
+            Secret::ScramVerifier(keys.verifier()),
+            Secret::ScramKeys(keys),
+        ];
+        let text = alloc::format!("{secrets:?}");
+        assert_eq!(
+            text,
+            "[Password(Password(..)), Md5Hash(Md5Hash(..)), \
+             ScramVerifier(ScramVerifier { iterations: 4096, .. }), \
+             ScramKeys(ScramKeys { iterations: 4096, .. })]"
+        );
+    }
+}

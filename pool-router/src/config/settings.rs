@@ -82,7 +82,7 @@ pub enum DisableLoadBalanceOnWrite {
     TransTransaction,
     /// To the end of the session.
     Always,
-    /// In the transaction, reads of the tables that it wrote.
+    /// To the end of the transaction, for reads of the tables that it wrote.
     DmlAdaptive,
     /// Reads of tables that any session wrote lately (Pgpool-II 4.8).
     DmlAdaptiveGlobal,

@@ -298,7 +298,8 @@ const SEMICOLONS: Kind = Kind::List { separator: ';' };
 const PORT: Kind = int(1, 65_535);
 const S: Kind = duration(TimeUnit::Seconds);
 const MS: Kind = duration(TimeUnit::Milliseconds);
-const MIN: Kind = duration(TimeUnit::Minutes);
+/// As many minutes as fit when they are counted in seconds.
+const MIN: Kind = Kind::Duration { unit: TimeUnit::Minutes, min: 0, max: INT_MAX / 60 };
 /// Pgpool-II keeps most numbers in a C `int`.
 const INT_MAX: i64 = 2_147_483_647;
 

@@ -100,11 +100,15 @@ impl SizeUnit {
     }
 }
 
-/// Whether `word` is a unit in any letter case. Used to see that `2 min` is one value; the letter
-/// case is judged later, where the error can name the parameter.
+/// Whether `word` is a unit. Used to see that `2 min` is one value; `MIN` counts too, so that the
+/// letter case is judged where the error can name the parameter. A single letter is a unit only as
+/// it is.
 pub(crate) fn is_unit_word(word: &str) -> bool {
-    TimeUnit::ALL.iter().any(|unit| unit.suffix().eq_ignore_ascii_case(word))
-        || SizeUnit::ALL.iter().any(|unit| unit.suffix().eq_ignore_ascii_case(word))
+    let times = TimeUnit::ALL.iter().map(|unit| unit.suffix());
+    let sizes = SizeUnit::ALL.iter().map(|unit| unit.suffix());
+    times.chain(sizes).any(|suffix| {
+        suffix == word || (suffix.len() > 1 && suffix.eq_ignore_ascii_case(word))
+    })
 }
 
 /// `on off true false yes no 1 0` in any letter case, and any prefix that only one of them has.
