@@ -1,4 +1,5 @@
 //! The framer against a naive model, for any stream cut in any way.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use pgwire_core::error::DecodeError;
 use pgwire_core::frame::{BackendFramer, FrameLimits, Framer, FrontendFramer, HEADER_LEN, Seen};
@@ -167,7 +168,7 @@ fn message<T: Tag + 'static>(all: &'static [T]) -> impl Strategy<Value = Vec<u8>
         let max = tag.max_len().unwrap() as usize - 4;
         body.truncate(max);
         let mut frame = vec![tag.byte()];
-        frame.extend_from_slice(&(body.len() as u32 + 4).to_be_bytes());
+        frame.extend_from_slice(&(u32::try_from(body.len()).unwrap() + 4).to_be_bytes());
         frame.extend_from_slice(&body);
         frame
     })

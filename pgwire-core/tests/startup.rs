@@ -1,4 +1,5 @@
 //! The first packet of a connection, version negotiation and cancel keys.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use pgwire_core::backend::NegotiateProtocolVersion;
 use pgwire_core::cancel::{BackendKey, CancelKey};
