@@ -190,7 +190,7 @@ impl<T: Tag> Framer<T> {
     }
 }
 
-/// A message's size with its type byte: at most 1 GiB, by the limits of the tags.
+/// A message's size with its type byte: little more than 1 GiB, by the limits of the tags.
 #[inline]
 fn size(len: u32) -> usize {
     usize::try_from(len).map_or(usize::MAX, |len| len.saturating_add(1))

@@ -10,8 +10,11 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-/// The largest length field of a message that carries data: the largest that a server accepts.
-pub const MAX_LARGE_LEN: u32 = 0x3fff_fffe;
+/// The largest length field of a frontend message that carries data: the server accepts no more.
+pub const MAX_LARGE_FRONTEND_LEN: u32 = 0x3fff_fffe;
+/// The largest length field of a backend message that carries data: the server builds a body in a
+/// string of less than 1 GiB, and the length field adds itself.
+pub const MAX_LARGE_BACKEND_LEN: u32 = 0x4000_0002;
 /// The largest length field of a frontend message that carries names only.
 pub const MAX_SMALL_FRONTEND_LEN: u32 = 10_000;
 /// The largest length field of a password or SASL message: the server's limit on a token.
@@ -111,11 +114,11 @@ macro_rules! messages {
 
 messages! { FrontendTag, FRONTEND_LIMITS:
     /// Bind: parameters for a prepared statement, making a portal.
-    BIND = b'B' <= MAX_LARGE_LEN;
+    BIND = b'B' <= MAX_LARGE_FRONTEND_LEN;
     /// Close a prepared statement or a portal.
     CLOSE = b'C' <= MAX_SMALL_FRONTEND_LEN;
     /// Data of a COPY.
-    COPY_DATA = b'd' <= MAX_LARGE_LEN;
+    COPY_DATA = b'd' <= MAX_LARGE_FRONTEND_LEN;
     /// The end of the data of a COPY.
     COPY_DONE = b'c' <= 4;
     /// A COPY given up by the frontend.
@@ -127,13 +130,13 @@ messages! { FrontendTag, FRONTEND_LIMITS:
     /// Ask for the replies so far.
     FLUSH = b'H' <= 4;
     /// Call a function by its OID.
-    FUNCTION_CALL = b'F' <= MAX_LARGE_LEN;
+    FUNCTION_CALL = b'F' <= MAX_LARGE_FRONTEND_LEN;
     /// Prepare a statement.
-    PARSE = b'P' <= MAX_LARGE_LEN;
+    PARSE = b'P' <= MAX_LARGE_FRONTEND_LEN;
     /// Password, SASLInitialResponse, SASLResponse or GSSResponse: the request for it tells which.
     PASSWORD = b'p' <= MAX_PASSWORD_LEN;
     /// A simple query.
-    QUERY = b'Q' <= MAX_LARGE_LEN;
+    QUERY = b'Q' <= MAX_LARGE_FRONTEND_LEN;
     /// The end of a group of extended-query messages.
     SYNC = b'S' <= 4;
     /// Goodbye.
@@ -154,7 +157,7 @@ messages! { BackendTag, BACKEND_LIMITS:
     /// Start of a COPY in both directions (replication); up to 65535 columns.
     COPY_BOTH = b'W' <= 131_077;
     /// Data of a COPY.
-    COPY_DATA = b'd' <= MAX_LARGE_LEN;
+    COPY_DATA = b'd' <= MAX_LARGE_BACKEND_LEN;
     /// The end of the data of a COPY.
     COPY_DONE = b'c' <= 4;
     /// Start of a COPY from the frontend; up to 65535 columns.
@@ -162,21 +165,21 @@ messages! { BackendTag, BACKEND_LIMITS:
     /// Start of a COPY to the frontend; up to 65535 columns.
     COPY_OUT = b'H' <= 131_077;
     /// A row.
-    DATA_ROW = b'D' <= MAX_LARGE_LEN;
+    DATA_ROW = b'D' <= MAX_LARGE_BACKEND_LEN;
     /// Reply to an empty query string.
     EMPTY_QUERY = b'I' <= 4;
     /// An error.
-    ERROR = b'E' <= MAX_LARGE_LEN;
+    ERROR = b'E' <= MAX_LARGE_BACKEND_LEN;
     /// Reply to FunctionCall.
-    FUNCTION_RESULT = b'V' <= MAX_LARGE_LEN;
+    FUNCTION_RESULT = b'V' <= MAX_LARGE_BACKEND_LEN;
     /// The server's answer to a minor version or protocol options that it does not know.
     NEGOTIATE_VERSION = b'v' <= MAX_SMALL_BACKEND_LEN;
     /// Reply to Describe of something that returns no rows.
     NO_DATA = b'n' <= 4;
     /// A notice.
-    NOTICE = b'N' <= MAX_LARGE_LEN;
+    NOTICE = b'N' <= MAX_LARGE_BACKEND_LEN;
     /// An asynchronous notification (NOTIFY).
-    NOTIFICATION = b'A' <= MAX_LARGE_LEN;
+    NOTIFICATION = b'A' <= MAX_LARGE_BACKEND_LEN;
     /// The parameter types of a prepared statement; up to 65535 of them.
     PARAMETER_DESCRIPTION = b't' <= 262_146;
     /// A parameter's value, at login and whenever it changes.
@@ -188,7 +191,7 @@ messages! { BackendTag, BACKEND_LIMITS:
     /// The backend waits for the next query; carries the transaction status.
     READY = b'Z' <= 5;
     /// The columns of the rows that follow.
-    ROW_DESCRIPTION = b'T' <= MAX_LARGE_LEN;
+    ROW_DESCRIPTION = b'T' <= MAX_LARGE_BACKEND_LEN;
 }
 
 /// A set of message types of one direction: one bit for each ASCII byte.
