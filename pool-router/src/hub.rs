@@ -26,6 +26,7 @@ use crate::ids::{ClientId, GroupId, IdentityId, NodeId, PoolKey, ServerId};
 use crate::link::Link;
 use crate::login::{ConnectError, LoginPlan};
 use crate::pool::{Acquire, FailureKind, Limits, Order, Outcome, Pool, View};
+use crate::sizes::size;
 
 /// Identities that are remembered at most. Beyond it, those without clients and connections are
 /// forgotten; if all are in use, logins with yet another one are refused.
@@ -61,7 +62,7 @@ pub struct CancelOrder {
     /// What identifies the session to its server.
     pub key: BackendKey,
     /// How long all of it may take.
-    pub timeout: Duration,
+    pub timeout: Option<Duration>,
 }
 
 /// What happened to a client from outside.
@@ -166,7 +167,8 @@ impl<S, D: Clone> Hub<S, D> {
     /// Returns `None` when the proxy is shutting down or holds as many connections as it may
     /// (`num_init_children` and `max_waiting_clients`): the runtime closes the socket.
     pub fn accept(&mut self, doorbell: D) -> Option<ClientId> {
-        let most = self.settings.num_init_children.saturating_add(self.settings.max_waiting_clients);
+        let most = size(self.settings.num_init_children)
+            .saturating_add(size(self.settings.max_waiting_clients));
         if self.shutdown.is_some() || self.clients.len() >= most {
             return None;
         }
@@ -312,8 +314,8 @@ impl<S, D: Clone> Hub<S, D> {
     /// Asks for one of the `num_init_children` places. `Some(true)`: it is the client's;
     /// `Some(false)`: [`Event::Admitted`] will follow; `None`: refused (`reserved_connections`).
     pub(crate) fn admit(&mut self, client: ClientId) -> Option<bool> {
-        let places = self.settings.num_init_children;
-        let reserved = self.settings.reserved_connections;
+        let places = size(self.settings.num_init_children);
+        let reserved = size(self.settings.reserved_connections);
         if reserved > 0 && self.admitted >= places.saturating_sub(reserved) {
             return None;
         }
@@ -523,7 +525,7 @@ impl<S, D: Clone> Hub<S, D> {
 
     fn order_connect(&mut self, server: ServerId, key: PoolKey) {
         let Ok(index) = usize::try_from(key.identity.0) else { return };
-        let primary = self.settings.primary();
+        let primary = self.settings.primary_node();
         let Some(backend) = self.settings.backends.get(server.node.index()) else { return };
         let Some(entry) = self.identities.get_mut(index) else { return };
         entry.users += 1;
@@ -533,10 +535,10 @@ impl<S, D: Clone> Hub<S, D> {
             port: backend.port,
             identity: entry.identity.clone(),
             secret: entry.secret.clone(),
-            must_be_primary: usize::from(server.node.0) == primary,
+            must_be_primary: server.node == primary,
             connect_timeout: backend.connect_timeout,
             login_timeout: self.settings.server_login_timeout,
-            pipeline_limit: self.settings.pipeline_limit,
+            pipeline_limit: size(self.settings.pipeline_limit),
         };
         if let Some(node) = self.nodes.get_mut(server.node.index()) {
             node.owners.insert(server, key);
@@ -635,9 +637,9 @@ pub(crate) fn client_pid(client: ClientId) -> u32 {
 
 fn limits(settings: &Settings) -> Limits {
     Limits {
-        per_group: settings.pool_size(),
-        per_node: settings.max_server_connections(),
-        min_per_group: settings.min_pool_size,
+        per_group: settings.connections_per_group(),
+        per_node: settings.connections_per_node(),
+        min_per_group: size(settings.min_pool_size),
         idle_timeout: settings.server_idle_timeout,
         lifetime: settings.server_lifetime,
         retry_initial: settings.server_retry_initial,

@@ -25,6 +25,14 @@ use crate::io::{Io, Transfer};
 use crate::link::Link;
 use crate::pool::FailureKind;
 
+impl fmt::Display for BackendHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(name) | Self::UnixDir(name) => f.write_str(name),
+        }
+    }
+}
+
 /// What a [`Login`] needs to know; part of the hub's order to connect.
 #[derive(Debug, Clone)]
 pub struct LoginPlan {

@@ -25,6 +25,7 @@ mod reply;
 mod startup;
 mod statements;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,7 +53,7 @@ use crate::pool::FailureKind;
 use crate::route::Balancer;
 
 use startup::Startup;
-use statements::Statements;
+use statements::{Facts, Statements};
 
 /// Rounds of reading and writing after which others get their turn.
 const MAX_ROUNDS: u32 = 32;
@@ -202,6 +203,8 @@ struct Session {
     in_batch: bool,
     /// Messages are discarded up to the next Sync, because the proxy itself refused the batch.
     skip_to_sync: bool,
+    /// Facts of the Parse messages of the batch at hand, in their order.
+    facts: VecDeque<Facts>,
     statements: Statements,
 }
 
@@ -269,6 +272,7 @@ impl<S> Relay<S> {
                 chosen: None,
                 in_batch: false,
                 skip_to_sync: false,
+                facts: VecDeque::new(),
                 statements: Statements::new(settings.prepared_statement_bytes),
             },
             job: None,
@@ -316,6 +320,7 @@ impl<S> Relay<S> {
             progress |= self.advance(now);
             progress |= self.flush(io, now);
             self.settle(now);
+            self.limit_farewell(now);
             if let Some(job) = self.job.take() {
                 self.deriving = true;
                 return Turn::Derive(job);

@@ -266,12 +266,12 @@ impl<S> Relay<S> {
                 Some(facts) => facts,
                 None => facts(&classify(parse.sql, &self.session.lexing)),
             };
-            let body = frame.get(5 + parse.name.len() + 1..).unwrap_or_default();
+            let body = frame.get(5 + parse.statement.len() + 1..).unwrap_or_default();
             let pins = facts.pins
                 || (self.context.settings.pool_mode == crate::config::PoolMode::Transaction
-                    && !parse.name.is_empty());
-            if self.session.statements.has_room(parse.name, body.len()) {
-                let name = parse.name;
+                    && !parse.statement.is_empty());
+            if self.session.statements.has_room(parse.statement, body.len()) {
+                let name = parse.statement;
                 let (expected, stale) = self.session.statements.parse(name, body, facts, node);
                 token = expected;
                 if stale && let Some(link) = &mut self.active {
@@ -342,11 +342,11 @@ impl<S> Relay<S> {
                 FrontendTag::PARSE => {
                     let parse = Parse::parse(frame)?;
                     let mut facts = facts(&classify(parse.sql, &self.session.lexing));
-                    if !self.session.statements.has_room(parse.name, frame.len()) {
+                    if !self.session.statements.has_room(parse.statement, frame.len()) {
                         facts = Facts::UNKNOWN;
                     }
                     self.session.facts.push_back(facts);
-                    names.push((parse.name, facts));
+                    names.push((parse.statement, facts));
                     all.read &= facts.read;
                     all.writes |= facts.writes;
                     all.pins |= facts.pins;

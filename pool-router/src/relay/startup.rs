@@ -200,7 +200,7 @@ impl<S> Relay<S> {
         let Some(startup) = self.startup() else { return };
         let Some(requested) = &startup.requested else { return };
         let user = &requested.identity.user;
-        let stored = core::str::from_utf8(user).ok().and_then(|u| context.passwords.lookup(u));
+        let stored = std::str::from_utf8(user).ok().and_then(|u| context.passwords.lookup(u));
         let secret = stored.and_then(usable_secret);
         let method = match &context.hba {
             Some(hba) => {
@@ -347,8 +347,12 @@ impl<S> Relay<S> {
                 let code = SqlState::from_bytes(&failure.sqlstate())
                     .unwrap_or(SqlState::INVALID_PASSWORD);
                 let message = match failure.kind() {
-                    AuthFailureKind::ProtocolViolation => failure.to_string(),
-                    _ => format!("password authentication failed for user \"{user}\""),
+                    AuthFailureKind::Protocol => "malformed authentication message".to_owned(),
+                    AuthFailureKind::Unsupported => "unsupported authentication".to_owned(),
+                    AuthFailureKind::WrongPassword
+                    | AuthFailureKind::Rejected
+                    | AuthFailureKind::ChannelBinding
+                    | AuthFailureKind::Internal => format!("password authentication failed for user \"{user}\""),
                 };
                 self.fatal(code, &message, None);
             }
