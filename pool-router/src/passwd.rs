@@ -320,7 +320,10 @@ mod tests {
         for (field, wanted) in [
             (md5, ("md5", md5)),
             ("md5short", ("plain", "md5short")),
-            ("md5zzf3163f8f86fa10bdefbfbd502a8f06", ("plain", "md5zzf3163f8f86fa10bdefbfbd502a8f06")),
+            (
+                "md5zzf3163f8f86fa10bdefbfbd502a8f06",
+                ("plain", "md5zzf3163f8f86fa10bdefbfbd502a8f06"),
+            ),
             ("TEXTsecret", ("plain", "secret")),
             ("TEXTmd5x", ("plain", "md5x")),
             ("TEXTAES", ("plain", "AES")),
@@ -359,7 +362,8 @@ mod tests {
              bob:SCRAM-SHA-256$hunter2\nbob:AEShunter2!\nok:ok\n"
         );
         let errors = PoolPasswd::parse("pool_passwd", &text).unwrap_err();
-        let problems: Vec<_> = errors.0.iter().map(|e| (e.origin.line, e.problem.clone())).collect();
+        let problems: Vec<_> =
+            errors.0.iter().map(|e| (e.origin.line, e.problem.clone())).collect();
         assert_eq!(
             problems,
             [
