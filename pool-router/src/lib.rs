@@ -2,6 +2,8 @@
 #![deny(missing_docs)]
 
 pub mod classify;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod config;
 pub mod hba;
 pub mod passwd;

@@ -9,6 +9,7 @@
 
 use core::fmt;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -238,14 +239,15 @@ impl PoolPasswd {
     }
 
     fn insert(&mut self, user: String, password: StoredPassword, origin: Origin) {
-        if self.entries.contains_key(&user) {
-            self.notices.push(Notice {
+        match self.entries.entry(user) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(password);
+            }
+            Entry::Occupied(first) => self.notices.push(Notice {
                 level: Level::Warning,
                 origin: Some(origin),
-                text: format!("another entry for `{user}`; the first one holds"),
-            });
-        } else {
-            self.entries.insert(user, password);
+                text: format!("another entry for `{}`; the first one holds", first.key()),
+            }),
         }
     }
 

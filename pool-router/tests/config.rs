@@ -506,7 +506,15 @@ fn secrets_are_never_shown() {
     assert_eq!(s.secret("port"), None);
     assert_eq!(s.value("sr_check_password"), Some("********"));
     assert!(!format!("{s:?}").contains("hunter2"));
-    for text in ["sr_check_password = my hunter2 x", "sr_check_password = my 'hunter2'"] {
+    for text in [
+        "sr_check_password = my hunter2 x",
+        "sr_check_password = my hunter2",
+        "sr_check_password = my @hunter2",
+        "sr_check_password = my 'hunter2'",
+        "sr_check_password = my hunter2 'x",
+        "sr_check_password = 'hunter2",
+        "sr_check_password = my backend_porthunter2 x",
+    ] {
         let errors = errors(text);
         assert!(!errors.concat().contains("hunter2"), "{errors:?}");
     }
