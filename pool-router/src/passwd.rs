@@ -9,6 +9,7 @@
 
 use core::fmt;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -238,14 +239,15 @@ impl PoolPasswd {
     }
 
     fn insert(&mut self, user: String, password: StoredPassword, origin: Origin) {
-        if self.entries.contains_key(&user) {
-            self.notices.push(Notice {
+        match self.entries.entry(user) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(password);
+            }
+            Entry::Occupied(first) => self.notices.push(Notice {
                 level: Level::Warning,
                 origin: Some(origin),
-                text: format!("another entry for `{user}`; the first one holds"),
-            });
-        } else {
-            self.entries.insert(user, password);
+                text: format!("another entry for `{}`; the first one holds", first.key()),
+            }),
         }
     }
 
@@ -320,7 +322,10 @@ mod tests {
         for (field, wanted) in [
             (md5, ("md5", md5)),
             ("md5short", ("plain", "md5short")),
-            ("md5zzf3163f8f86fa10bdefbfbd502a8f06", ("plain", "md5zzf3163f8f86fa10bdefbfbd502a8f06")),
+            (
+                "md5zzf3163f8f86fa10bdefbfbd502a8f06",
+                ("plain", "md5zzf3163f8f86fa10bdefbfbd502a8f06"),
+            ),
             ("TEXTsecret", ("plain", "secret")),
             ("TEXTmd5x", ("plain", "md5x")),
             ("TEXTAES", ("plain", "AES")),
@@ -359,7 +364,8 @@ mod tests {
              bob:SCRAM-SHA-256$hunter2\nbob:AEShunter2!\nok:ok\n"
         );
         let errors = PoolPasswd::parse("pool_passwd", &text).unwrap_err();
-        let problems: Vec<_> = errors.0.iter().map(|e| (e.origin.line, e.problem.clone())).collect();
+        let problems: Vec<_> =
+            errors.0.iter().map(|e| (e.origin.line, e.problem.clone())).collect();
         assert_eq!(
             problems,
             [

@@ -66,29 +66,31 @@ impl Loader<'_> {
     fn read(&mut self, file: &Arc<str>, text: &str, depth: usize) {
         self.files.push(Arc::clone(file));
         let scanned = scan(file, text);
-        self.errors.extend(scanned.errors);
         self.notices.extend(scanned.notices);
-        let mut behind_secret = None;
+        // A password with a blank in it and without quotes spills over into what is then taken
+        // for names.
+        let secret_lines: BTreeSet<u32> = scanned
+            .assignments
+            .iter()
+            .filter(|assignment| is_secret(&assignment.name))
+            .map(|assignment| assignment.line)
+            .collect();
+        self.errors.extend(scanned.errors.into_iter().map(|ConfigError { origin, problem }| {
+            let spilt = origin.line.is_some_and(|line| secret_lines.contains(&line));
+            ConfigError { origin, problem: if spilt { hide(problem) } else { problem } }
+        }));
         for assignment in scanned.assignments {
             let origin = Origin::line(file, assignment.line);
             if assignment.name.eq_ignore_ascii_case("include") {
                 self.include(file, &assignment, origin, depth);
                 continue;
             }
-            // A password with a blank in it and without quotes spills over into names.
-            let spilt = behind_secret == Some(assignment.line);
-            if self.is_secret(&assignment.name) {
-                behind_secret = Some(assignment.line);
-            }
+            let spilt = secret_lines.contains(&assignment.line);
             if let Err(problem) = self.assign(assignment, &origin) {
                 let problem = if spilt { hide(problem) } else { problem };
                 self.errors.push(ConfigError { origin, problem });
             }
         }
-    }
-
-    fn is_secret(&self, name: &str) -> bool {
-        matches!(table::find(name), Found::Row(row, _) if matches!(row.kind, Kind::Secret))
     }
 
     fn include(&mut self, file: &str, line: &Assignment, origin: Origin, depth: usize) {
@@ -400,6 +402,10 @@ impl Problem {
     }
 }
 
+fn is_secret(name: &str) -> bool {
+    matches!(table::find(name), Found::Row(row, _) if matches!(row.kind, Kind::Secret))
+}
+
 fn any_is(kind: &Kind, texts: &[&str], value: &Value) -> bool {
     texts.iter().any(|text| kind.parse(text).as_ref() == Some(value))
 }
@@ -425,12 +431,16 @@ fn join(earlier: &Stored, later: FlagWords) -> String {
 
 /// The same problem without what may be a piece of a password.
 fn hide(problem: Problem) -> Problem {
+    let hidden = || HIDDEN.to_owned();
     match problem {
-        Problem::UnknownParameter { .. } => {
-            Problem::UnknownParameter { name: HIDDEN.to_owned(), suggestion: None }
+        Problem::UnknownParameter { .. } | Problem::NodeIdInvalid { .. } => {
+            Problem::UnknownParameter { name: hidden(), suggestion: None }
         }
+        Problem::NotAName { .. } => Problem::NotAName { found: hidden() },
+        Problem::MissingValue { .. } => Problem::MissingValue { name: hidden() },
+        Problem::UnclosedQuote { .. } => Problem::UnclosedQuote { name: hidden() },
         Problem::InvalidValue { accepted, name, .. } => {
-            Problem::InvalidValue { name, found: HIDDEN.to_owned(), accepted }
+            Problem::InvalidValue { name, found: hidden(), accepted }
         }
         other => other,
     }

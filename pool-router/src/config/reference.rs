@@ -1,1 +1,175 @@
-//! The reference of all settings, from the same table that the loader uses.
+//! The reference of all settings, and the report on one configuration, from the same table that
+//! the loader uses.
+
+use core::fmt::Write as _;
+
+use super::load::Loaded;
+use super::settings::Settings;
+use super::table::{Change, Kind, Parameter, Scope, Verdict, parameters, sections};
+
+/// The reference for users, in Markdown: a table for each part.
+#[must_use]
+pub fn markdown() -> String {
+    let mut out = String::from(
+        "# Settings\n\nAll parameters of `pgpool.conf`. *N* stands for a node id; a name that may \
+         go without it sets the default of all nodes.\n",
+    );
+    for (heading, rows) in sections() {
+        let _ = write!(
+            out,
+            "\n## {heading}\n\n| parameter | type | default | takes effect at | in pgweir | \
+             meaning |\n|---|---|---|---|---|---|\n"
+        );
+        for row in rows {
+            let _ = writeln!(
+                out,
+                "| `{}`{} | {} | {} | {} | {} | {} |",
+                row.name,
+                suffix(row.scope),
+                row.kind.name(),
+                cell(&default_with_unit(row)),
+                match row.change {
+                    Change::Restart => "restart",
+                    Change::Reload => "reload",
+                },
+                verdict(row).replace('|', "\\|"),
+                about(row).replace('|', "\\|"),
+            );
+        }
+    }
+    out
+}
+
+/// Every parameter of a loaded configuration on a line: its value, where it is set, and what
+/// pgweir does with it. Per-node parameters are listed for the nodes that exist. Notices follow.
+#[must_use]
+pub fn report(loaded: &Loaded) -> String {
+    let settings = &loaded.settings;
+    let mut out = String::new();
+    for row in parameters().filter(|row| !matches!(row.verdict, Verdict::Renamed(_))) {
+        if row.scope != Scope::Node {
+            line(&mut out, settings, row, row.name);
+        }
+        if row.scope != Scope::Global {
+            for node in &settings.backends {
+                let name = format!("{}{}", row.name, node.id);
+                // What holds for all nodes is said once.
+                if row.scope == Scope::Node || settings.origin(&name) != settings.origin(row.name) {
+                    line(&mut out, settings, row, &name);
+                }
+            }
+        }
+    }
+    for notice in &loaded.notices {
+        let _ = writeln!(out, "# {notice}");
+    }
+    out
+}
+
+fn line(out: &mut String, settings: &Settings, row: &Parameter, name: &str) {
+    let value = settings.value(name).unwrap_or_default().replace('\'', "''");
+    let _ = write!(out, "{name} = '{value}'  # ");
+    let _ = match settings.origin(name) {
+        Some(origin) => write!(out, "{origin}"),
+        None => write!(out, "default"),
+    };
+    let _ = writeln!(out, "; {}", verdict(row));
+}
+
+const fn suffix(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Global => "",
+        Scope::Node => "*N*",
+        Scope::NodeOrAll => "[*N*]",
+    }
+}
+
+/// `300` of a parameter in seconds is shown as `300s`.
+fn default_with_unit(row: &Parameter) -> String {
+    let bare = row.default != "0" && row.default.bytes().all(|b| b.is_ascii_digit());
+    match row.kind {
+        Kind::Duration { unit, .. } if bare => format!("{}{}", row.default, unit.suffix()),
+        Kind::Size { unit, .. } if bare => format!("{}{}", row.default, unit.suffix()),
+        _ => row.default.to_owned(),
+    }
+}
+
+fn cell(text: &str) -> String {
+    if text.is_empty() { "empty".to_owned() } else { format!("`{}`", text.replace('|', "\\|")) }
+}
+
+fn verdict(row: &Parameter) -> String {
+    match row.verdict {
+        Verdict::Honoured => "honoured".to_owned(),
+        Verdict::Ignored { reason, .. } => format!("no effect: {reason}"),
+        Verdict::Refused { reason, except } => {
+            format!("only {}: {reason}", except.join(", "))
+        }
+        Verdict::Renamed(new) => format!("taken for {new}, with a warning"),
+    }
+}
+
+fn about(row: &Parameter) -> String {
+    match row.kind {
+        Kind::Enum { .. } => format!("{} ({})", row.about, row.kind.accepted()),
+        _ => row.about.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load;
+    use super::*;
+
+    #[test]
+    fn the_reference_has_a_row_for_every_parameter() {
+        let text = markdown();
+        for row in parameters() {
+            let start = format!("| `{}`{} |", row.name, suffix(row.scope));
+            let rows = text.lines().filter(|line| line.starts_with(&start)).count();
+            assert_eq!(rows, 1, "{start}");
+        }
+        for line in text.lines().filter(|line| line.starts_with('|')) {
+            assert_eq!(line.replace("\\|", "").matches('|').count(), 7, "{line}");
+        }
+        assert!(text.contains(
+            "| `query_wait_timeout` | duration (s) | `120s` | reload | honoured | How long"
+        ));
+    }
+
+    #[test]
+    fn the_report_says_value_source_and_verdict() {
+        let file = "backend_hostname3 = 'it''s'\nbackend_port3 = 5433\nbackend_weight3 = 1\n\
+                    connect_timeout3 = 5s\nsr_check_password = 'hunter2'\nuse_watchdog = on\n";
+        let loaded = load("pgpool.conf", file, &mut |path| Err(path.to_owned())).unwrap();
+        let report = report(&loaded);
+        for wanted in [
+            "backend_hostname3 = 'it''s'  # pgpool.conf:1; honoured\n",
+            "backend_flag3 = ''  # default; honoured\n",
+            "connect_timeout = '10000'  # default; honoured\n",
+            "connect_timeout3 = '5s'  # pgpool.conf:4; honoured\n",
+            "port = '9999'  # default; honoured\n",
+            "sr_check_password = '********'  # pgpool.conf:5; no effect:",
+            "use_watchdog = 'on'  # pgpool.conf:6; no effect: pgweir has no watchdog",
+            "# pgpool.conf:6: no effect: `use_watchdog`: pgweir has no watchdog",
+        ] {
+            assert!(report.contains(wanted), "{wanted} is not in\n{report}");
+        }
+        for unwanted in ["hunter2", "socket_dir =", "backend_hostname0", "health_check_period3"] {
+            let missing = !report.lines().any(|line| line.starts_with(unwanted));
+            assert!(missing && !report.contains("hunter2"), "{unwanted} is in\n{report}");
+        }
+    }
+
+    #[test]
+    fn the_report_is_a_configuration_again() {
+        let file = "backend_hostname0 = a\nbackend_port0 = 5432\nbackend_weight0 = 2\n\
+                    log_line_prefix = '%m it''s: '\nreset_query_list = 'ABORT; DISCARD ALL'\n";
+        let mut none = |path: &str| Err(path.to_owned());
+        let first = load("pgpool.conf", file, &mut none).unwrap();
+        let again = load("report", &report(&first), &mut none).unwrap();
+        assert_eq!(first.settings.needs_restart(&again.settings), [""; 0]);
+        assert_eq!(first.settings.backends, again.settings.backends);
+        assert_eq!(first.settings.log_line_prefix, again.settings.log_line_prefix);
+    }
+}

@@ -152,9 +152,9 @@ pub struct Settings {
     pub num_init_children: u32,
     /// Pgpool-II's cached connections per process. At least 1.
     pub max_pool: u32,
-    /// Pgpool-II's life time of an idle process.
+    /// Pgpool-II's life time of an idle process; no effect.
     pub child_life_time: Option<Duration>,
-    /// Pgpool-II's number of clients that a process serves.
+    /// Pgpool-II's number of clients that a process serves; no effect.
     pub child_max_connections: Option<u32>,
     /// Pgpool-II's name of [`Settings::server_idle_timeout`].
     pub connection_life_time: Option<Duration>,

@@ -232,9 +232,18 @@ pub struct Parameter {
     pub about: &'static str,
 }
 
+/// The parts of the table and their headings.
+pub(crate) fn sections() -> [(&'static str, &'static [Parameter]); 3] {
+    [
+        ("Only in pgweir", own::TABLE),
+        ("As in Pgpool-II", pgpool::TABLE),
+        ("Accepted so that a file of Pgpool-II can stay as it is", ignored::TABLE),
+    ]
+}
+
 /// All rows: those of pgweir first, then those that Pgpool-II has too, then those without effect.
 pub fn parameters() -> impl Iterator<Item = &'static Parameter> {
-    own::TABLE.iter().chain(pgpool::TABLE).chain(ignored::TABLE)
+    sections().into_iter().flat_map(|(_, rows)| rows)
 }
 
 /// The row of a name as a file writes it, and the node id behind it.

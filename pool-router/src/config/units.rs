@@ -106,9 +106,9 @@ impl SizeUnit {
 pub(crate) fn is_unit_word(word: &str) -> bool {
     let times = TimeUnit::ALL.iter().map(|unit| unit.suffix());
     let sizes = SizeUnit::ALL.iter().map(|unit| unit.suffix());
-    times.chain(sizes).any(|suffix| {
-        suffix == word || (suffix.len() > 1 && suffix.eq_ignore_ascii_case(word))
-    })
+    times
+        .chain(sizes)
+        .any(|suffix| suffix == word || (suffix.len() > 1 && suffix.eq_ignore_ascii_case(word)))
 }
 
 /// `on off true false yes no 1 0` in any letter case, and any prefix that only one of them has.

@@ -104,9 +104,9 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "max_pool" Global, int(1, 1_000_000), "4", Restart, Verdict::Honoured,
     "Times num_init_children: the bound of server connections per node, unless \
      max_server_connections is set.";
-    "child_life_time" Global, S, "300", Restart, Verdict::Honoured,
+    "child_life_time" Global, S, "300", Restart, ignored(STATIC),
     "In Pgpool-II an idle process ends after this, which closes its server connections. 0: never.";
-    "child_max_connections" Global, int(0, INT_MAX), "0", Restart, Verdict::Honoured,
+    "child_max_connections" Global, int(0, INT_MAX), "0", Restart, ignored(STATIC),
     "In Pgpool-II a process ends after so many clients. 0: never.";
     "connection_life_time" Global, S, "0", Restart, Verdict::Honoured,
     "A server connection unused for so long is closed. 0: never.";

@@ -1,0 +1,247 @@
+//! The command line of the pgweir binaries: Pgpool-II's options, so that a container's command
+//! needs only the program's name changed.
+
+use std::ffi::OsString;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::config::{Level, Notice};
+
+/// Where `pgpool.conf` is looked for without `-f`.
+pub const DEFAULT_CONFIG_FILE: &str = "/etc/pgweir/pgpool.conf";
+
+/// The exit status for a faulty configuration, as Pgpool-II's.
+pub const EXIT_CONFIG: u8 = 3;
+
+/// The exit status for a faulty command line.
+pub const EXIT_USAGE: u8 = 2;
+
+/// A command line that can be followed.
+#[derive(Debug, Clone, PartialEq, Eq, Parser)]
+#[command(
+    name = "pgweir",
+    version,
+    about = "PostgreSQL connection pooler and read/write-splitting proxy",
+    after_help = "Signals: TERM waits for the clients to leave, INT and QUIT do not, HUP reads \
+                  the configuration again.",
+    disable_version_flag = true
+)]
+pub struct Cli {
+    /// The configuration file
+    #[arg(short = 'f', long = "config-file", value_name = "FILE",
+        default_value = DEFAULT_CONFIG_FILE)]
+    pub config_file: String,
+
+    /// The file of authentication rules [default: pool_hba.conf beside the configuration file]
+    #[arg(short = 'a', long = "hba-file", value_name = "FILE")]
+    hba_file: Option<String>,
+
+    /// The file of PCP users [default: pcp.conf beside the configuration file]
+    #[arg(short = 'F', long = "pcp-file", value_name = "FILE")]
+    pcp_file: Option<String>,
+
+    /// The key of the encrypted passwords in pool_passwd [default: PGPOOLKEYFILE, then
+    /// ~/.pgpoolkey]
+    #[arg(short = 'k', long = "key-file", value_name = "FILE")]
+    pub key_file: Option<String>,
+
+    /// Stay in the foreground; pgweir always does
+    #[arg(short = 'n', long = "dont-detach")]
+    pub dont_detach: bool,
+
+    /// Accepted; there is no status file
+    #[arg(short = 'D', long = "discard-status")]
+    pub discard_status: bool,
+
+    /// Accepted; there is no query cache
+    #[arg(short = 'C', long = "clear-oidmaps")]
+    pub clear_oidmaps: bool,
+
+    /// Accepted; assertions are a matter of the build
+    #[arg(short = 'x', long = "debug-assertions", hide = true)]
+    debug_assertions: bool,
+
+    /// Log debug messages, whatever the configuration says
+    #[arg(short = 'd', long = "debug")]
+    pub debug: bool,
+
+    /// Read the configuration, print every setting with its source, and end: with 0 if it is
+    /// valid, with 3 if it is not
+    #[arg(long)]
+    pub check: bool,
+
+    /// Print the version
+    #[arg(short = 'v', short_alias = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+
+    /// Pgpool-II's `stop` and `reload`; here to be refused with a hint.
+    #[arg(hide = true)]
+    command: Option<String>,
+
+    /// The mode of `stop`.
+    #[arg(short = 'm', long = "mode", hide = true)]
+    mode: Option<String>,
+}
+
+impl Cli {
+    /// The file of authentication rules.
+    #[must_use]
+    pub fn hba_file(&self) -> String {
+        self.hba_file.clone().unwrap_or_else(|| self.beside("pool_hba.conf"))
+    }
+
+    /// The file of PCP users.
+    #[must_use]
+    pub fn pcp_file(&self) -> String {
+        self.pcp_file.clone().unwrap_or_else(|| self.beside("pcp.conf"))
+    }
+
+    /// A path of the configuration: relative ones (`pool_passwd`, `pid_file_name`) are relative
+    /// to the directory of the configuration file.
+    #[must_use]
+    pub fn beside(&self, path: &str) -> String {
+        match self.config_file.rsplit_once('/') {
+            Some((directory, _)) if !path.starts_with('/') => format!("{directory}/{path}"),
+            _ => path.to_owned(),
+        }
+    }
+
+    /// What the operator should know about the options.
+    #[must_use]
+    pub fn notices(&self) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        let mut say = |text: &str| {
+            notices.push(Notice { level: Level::Notice, origin: None, text: text.to_owned() });
+        };
+        if !self.dont_detach && !self.check {
+            say("pgweir stays in the foreground, with or without -n");
+        }
+        if self.discard_status {
+            say("-D has no effect: pgweir keeps no status file");
+        }
+        if self.clear_oidmaps {
+            say("-C has no effect: pgweir has no query cache");
+        }
+        if self.debug_assertions {
+            say("-x has no effect");
+        }
+        notices
+    }
+}
+
+/// A command line that is not to be followed: a faulty one, or one that asks for a text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct CliError {
+    /// What to print: to standard output if `exit_code` is 0, otherwise to standard error.
+    pub text: String,
+    /// The exit status: 0 for `--help` and `--version`, [`EXIT_USAGE`] otherwise.
+    pub exit_code: u8,
+}
+
+/// Reads a command line, with the program's name in front.
+///
+/// # Errors
+///
+/// [`CliError`] for an unknown option or a missing value, for `stop` and `reload`, and for
+/// `--help` and `--version`, whose text it carries.
+pub fn parse<I>(args: I) -> Result<Cli, CliError>
+where
+    I: IntoIterator,
+    I::Item: Into<OsString> + Clone,
+{
+    let usage = |text: String| CliError { text, exit_code: EXIT_USAGE };
+    let cli = Cli::try_parse_from(args).map_err(|error| {
+        let exit_code = match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => 0,
+            _ => EXIT_USAGE,
+        };
+        CliError { text: error.render().to_string(), exit_code }
+    })?;
+    match cli.command.as_deref() {
+        Some("stop") => Err(usage(
+            "`stop` is not a command: send the process SIGTERM (its clients finish), SIGINT or \
+             SIGQUIT"
+                .to_owned(),
+        )),
+        Some("reload") => {
+            Err(usage("`reload` is not a command: send the process SIGHUP".to_owned()))
+        }
+        Some(other) => Err(usage(format!("unexpected argument `{other}`; see --help"))),
+        None if cli.mode.is_some() => {
+            Err(usage("-m belongs to `stop`, which is not a command: send a signal".to_owned()))
+        }
+        None => Ok(cli),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cli(line: &str) -> Cli {
+        parse(line.split(' ')).unwrap_or_else(|e| panic!("{line}: {e}"))
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_command_of_the_container() {
+        let cli = cli("pgweir -n -f /e/pgpool.conf -F /e/pcp.conf -a /e/pool_hba.conf -k /e/.key");
+        assert_eq!(cli.config_file, "/e/pgpool.conf");
+        assert_eq!(cli.pcp_file(), "/e/pcp.conf");
+        assert_eq!(cli.hba_file(), "/e/pool_hba.conf");
+        assert_eq!(cli.key_file.as_deref(), Some("/e/.key"));
+        assert!(cli.dont_detach && !cli.check && !cli.debug);
+        assert_eq!(cli.notices(), []);
+    }
+
+    #[test]
+    fn long_names_mean_the_same() {
+        let short = cli("pgweir -f a -F b -a c -k d -n -D -C -x -d");
+        let long =
+            cli("pgweir --config-file=a --pcp-file b --hba-file c --key-file d --dont-detach \
+             --discard-status --clear-oidmaps --debug-assertions --debug");
+        assert_eq!(short, long);
+        assert_eq!(short.notices().len(), 3);
+        assert_eq!(cli("pgweir -nDCd").discard_status, short.discard_status);
+    }
+
+    #[test]
+    fn files_stand_beside_the_configuration() {
+        let none = cli("pgweir");
+        assert_eq!(none.config_file, DEFAULT_CONFIG_FILE);
+        assert_eq!(none.hba_file(), "/etc/pgweir/pool_hba.conf");
+        assert_eq!(none.pcp_file(), "/etc/pgweir/pcp.conf");
+        assert_eq!(none.beside("pool_passwd"), "/etc/pgweir/pool_passwd");
+        assert_eq!(none.beside("/run/x.pid"), "/run/x.pid");
+        assert_eq!(none.notices().len(), 1, "it will not detach");
+        assert_eq!(cli("pgweir -f pgpool.conf").hba_file(), "pool_hba.conf");
+        assert_eq!(cli("pgweir --check").notices(), []);
+    }
+
+    #[test]
+    fn texts_are_answered_with_zero_and_faults_with_two() {
+        for (line, exit_code, part) in [
+            ("pgweir --version", 0, env!("CARGO_PKG_VERSION")),
+            ("pgweir -v", 0, env!("CARGO_PKG_VERSION")),
+            ("pgweir --help", 0, "--config-file"),
+            ("pgweir -h", 0, "--check"),
+            ("pgweir --no-such", EXIT_USAGE, "--no-such"),
+            ("pgweir -f", EXIT_USAGE, "--config-file"),
+            ("pgweir -m fast stop", EXIT_USAGE, "SIGTERM"),
+            ("pgweir reload", EXIT_USAGE, "SIGHUP"),
+            ("pgweir -m fast", EXIT_USAGE, "signal"),
+            ("pgweir x", EXIT_USAGE, "unexpected argument `x`"),
+        ] {
+            let error = parse(line.split(' ')).unwrap_err();
+            assert_eq!(error.exit_code, exit_code, "{line}: {error}");
+            assert!(error.text.contains(part), "{line}: {error}");
+        }
+    }
+}

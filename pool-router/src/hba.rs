@@ -1,0 +1,358 @@
+//! `pool_hba.conf`: how each client is authenticated, by the first record that matches it.
+//!
+//! The grammar is Pgpool-II's, which is PostgreSQL's `pg_hba.conf` (chapter "Client
+//! Authentication") without groups, GSSAPI, regular expressions and continued lines. What of that
+//! a file uses nevertheless is an error, never a line that is left out: leaving out a `reject`
+//! lets people in.
+
+mod net;
+mod parse;
+
+use core::fmt;
+use core::net::IpAddr;
+
+use crate::config::{Notice, Origin, write_lines};
+
+pub use net::{InterfaceAddress, Network};
+
+/// Most records of a file.
+pub const MAX_RECORDS: usize = 10_000;
+
+/// Levels of `@file` below `pool_hba.conf`.
+pub const MAX_FILE_DEPTH: usize = 10;
+
+/// The connections that a record is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionType {
+    /// `local`: through a Unix socket.
+    Local,
+    /// `host`: TCP, with and without TLS.
+    Host,
+    /// `hostssl`: TCP with TLS.
+    HostSsl,
+    /// `hostnossl`: TCP without TLS.
+    HostNoSsl,
+}
+
+/// An item of the database field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DatabaseItem {
+    /// `all`
+    All,
+    /// `sameuser`: the database named like the user.
+    SameUser,
+    /// A name, compared byte by byte.
+    Name(String),
+}
+
+/// An item of the user field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UserItem {
+    /// `all`
+    All,
+    /// A name, compared byte by byte.
+    Name(String),
+}
+
+/// The address field of a TCP record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressMatch {
+    /// `all`: IPv4 and IPv6.
+    All,
+    /// `samehost`: an address of this host.
+    SameHost,
+    /// `samenet`: an address in a network that this host is in.
+    SameNet,
+    /// An address with a mask.
+    Network(Network),
+}
+
+/// How a client proves who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Not at all.
+    Trust,
+    /// It is turned away.
+    Reject,
+    /// AuthenticationMD5Password.
+    Md5,
+    /// AuthenticationSASL with SCRAM-SHA-256.
+    ScramSha256,
+    /// AuthenticationCleartextPassword.
+    Password,
+    /// A TLS client certificate.
+    Cert,
+}
+
+/// A line of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Where it stands.
+    pub origin: Origin,
+    /// The connections it is about.
+    pub connection: ConnectionType,
+    /// Databases, one of which must fit. Empty for an empty `@file`: none fits.
+    pub databases: Vec<DatabaseItem>,
+    /// Users, one of which must fit.
+    pub users: Vec<UserItem>,
+    /// Client addresses; [`AddressMatch::All`] in `local` records.
+    pub address: AddressMatch,
+    /// What is asked of the client.
+    pub method: Method,
+}
+
+/// How a client is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// Through a Unix socket.
+    Local,
+    /// By TCP, from this address.
+    Tcp(IpAddr),
+}
+
+/// What is known of a client when its startup packet has been read.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionFacts<'a> {
+    /// How it is connected.
+    pub transport: Transport,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// The database it asked for.
+    pub database: &'a str,
+    /// The user it claims to be.
+    pub user: &'a str,
+    /// The addresses of this host, for `samehost` and `samenet`.
+    pub local_addrs: &'a [InterfaceAddress],
+}
+
+/// The records of `pool_hba.conf`.
+#[derive(Debug, Clone, Default)]
+pub struct Hba {
+    records: Vec<Record>,
+    notices: Vec<Notice>,
+}
+
+impl Hba {
+    /// Reads the text of the file. `file` names it in messages, and `@file` is resolved against
+    /// its directory; `include` answers the text of such a file, or why there is none.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of every line, and a file without any record: it would refuse everybody.
+    pub fn parse(
+        file: &str,
+        text: &str,
+        include: &mut dyn FnMut(&str) -> Result<String, String>,
+    ) -> Result<Self, HbaErrors> {
+        let (records, errors) = parse::parse(file, text, include);
+        if errors.is_empty() {
+            let notices = parse::notices(&records);
+            Ok(Self { records, notices })
+        } else {
+            Err(HbaErrors(errors))
+        }
+    }
+
+    /// The first record that matches; `None` means the client is refused, as by
+    /// [`Method::Reject`].
+    #[must_use]
+    pub fn decide(&self, facts: &ConnectionFacts<'_>) -> Option<&Record> {
+        self.records.iter().find(|record| record.matches(facts))
+    }
+
+    /// All records, in the order of the file.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// What the operator should know about the file.
+    #[must_use]
+    pub fn notices(&self) -> &[Notice] {
+        &self.notices
+    }
+}
+
+impl Record {
+    fn matches(&self, facts: &ConnectionFacts<'_>) -> bool {
+        let connection = match (self.connection, facts.transport) {
+            (ConnectionType::Local, Transport::Local) => true,
+            (ConnectionType::Local, _) | (_, Transport::Local) => false,
+            (ConnectionType::Host, Transport::Tcp(from)) => self.admits(from, facts),
+            (ConnectionType::HostSsl, Transport::Tcp(from)) => {
+                facts.tls && self.admits(from, facts)
+            }
+            (ConnectionType::HostNoSsl, Transport::Tcp(from)) => {
+                !facts.tls && self.admits(from, facts)
+            }
+        };
+        connection
+            && self.databases.iter().any(|item| match item {
+                DatabaseItem::All => true,
+                DatabaseItem::SameUser => facts.database == facts.user,
+                DatabaseItem::Name(name) => name == facts.database,
+            })
+            && self.users.iter().any(|item| match item {
+                UserItem::All => true,
+                UserItem::Name(name) => name == facts.user,
+            })
+    }
+
+    fn admits(&self, from: IpAddr, facts: &ConnectionFacts<'_>) -> bool {
+        match self.address {
+            AddressMatch::All => true,
+            AddressMatch::SameHost => facts
+                .local_addrs
+                .iter()
+                .any(|local| local.addr.to_canonical() == from.to_canonical()),
+            AddressMatch::SameNet => facts
+                .local_addrs
+                .iter()
+                .filter_map(InterfaceAddress::network)
+                .any(|network| network.contains(from)),
+            AddressMatch::Network(network) => network.contains(from),
+        }
+    }
+}
+
+/// One fault of `pool_hba.conf`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{origin}: {problem}")]
+pub struct HbaError {
+    /// Where the fault is.
+    pub origin: Origin,
+    /// What is wrong.
+    pub problem: HbaProblem,
+}
+
+/// What is wrong with a line, or with the file as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HbaProblem {
+    /// An unknown connection type.
+    #[error("connection type `{found}`; accepted: local, host, hostssl, hostnossl")]
+    ConnectionType {
+        /// What stands there.
+        found: String,
+    },
+    /// The line ends too early.
+    #[error("the line ends before the {missing}; accepted: {form}")]
+    Incomplete {
+        /// The field that is missing.
+        missing: &'static str,
+        /// The form of the line.
+        form: &'static str,
+    },
+    /// A double quote that is not closed.
+    #[error("a double quote is not closed on this line; accepted: \"name\"")]
+    UnclosedQuote,
+    /// More than one item where one is needed.
+    #[error("the {field} is a list; accepted: one item")]
+    List {
+        /// The field.
+        field: &'static str,
+    },
+    /// A group in the user field.
+    #[error(
+        "`+{group}`: groups are not known here; accepted: all, names, \"quoted names\" and @file"
+    )]
+    Group {
+        /// The group.
+        group: String,
+    },
+    /// `samerole` or `samegroup` in the database field.
+    #[error(
+        "`{found}`: groups are not known here; accepted: all, sameuser, names, \"quoted names\" \
+         and @file"
+    )]
+    SameRole {
+        /// What stands there.
+        found: String,
+    },
+    /// A host name in the address field.
+    #[error(
+        "`{found}`: clients are not matched by host name; accepted: all, samehost, samenet, an \
+         address with /length, or an address and a mask"
+    )]
+    HostName {
+        /// What stands there.
+        found: String,
+    },
+    /// A prefix length that does not fit.
+    #[error("`{found}`: accepted: a prefix length of 0 to {max}")]
+    PrefixLength {
+        /// The address as written.
+        found: String,
+        /// The greatest length of its family.
+        max: u8,
+    },
+    /// An address without a length, and no mask behind it.
+    #[error("`{found}` is not a mask for `{address}`; accepted: {address}/length, or a mask")]
+    Mask {
+        /// The address.
+        address: String,
+        /// What stands where the mask should.
+        found: String,
+    },
+    /// A method that Pgpool-II or PostgreSQL knows.
+    #[error("method `{found}`: {reason}; accepted: {METHODS}")]
+    MethodRefused {
+        /// The method.
+        found: String,
+        /// Why it is refused.
+        reason: &'static str,
+    },
+    /// An unknown method.
+    #[error("unknown method `{found}`; accepted: {METHODS}")]
+    UnknownMethod {
+        /// What stands there.
+        found: String,
+    },
+    /// `cert` without TLS.
+    #[error("method `cert` needs TLS; accepted: in a hostssl record")]
+    CertWithoutTls,
+    /// Something behind the method.
+    #[error("option `{found}`; accepted: no option, as none of the methods {METHODS} has one")]
+    Option {
+        /// The option's name; its value may be a secret.
+        found: String,
+    },
+    /// A line continued with a backslash.
+    #[error("a line cannot be continued with a backslash; accepted: one record on one line")]
+    Continuation,
+    /// An `@file` could not be read.
+    #[error("cannot read `@{path}`: {reason}")]
+    File {
+        /// The path asked for.
+        path: String,
+        /// What the reader said.
+        reason: String,
+    },
+    /// Files name one another too deeply.
+    #[error("`@{path}` is not read: accepted are at most {MAX_FILE_DEPTH} levels")]
+    TooDeep {
+        /// The path asked for.
+        path: String,
+    },
+    /// Too many lines.
+    #[error("too many records; accepted: at most {MAX_RECORDS}")]
+    TooManyRecords,
+    /// No record at all.
+    #[error("no record: every client would be refused; accepted: at least one")]
+    Empty,
+}
+
+/// The methods that are accepted.
+const METHODS: &str = "trust, reject, md5, scram-sha-256, password, cert";
+
+/// Every fault of the file, in the order of its lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HbaErrors(pub Vec<HbaError>);
+
+impl fmt::Display for HbaErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_lines(f, &self.0)
+    }
+}
+
+impl std::error::Error for HbaErrors {}
