@@ -637,8 +637,8 @@ pub(crate) fn client_pid(client: ClientId) -> u32 {
 
 fn limits(settings: &Settings) -> Limits {
     Limits {
-        per_group: settings.connections_per_group(),
-        per_node: settings.connections_per_node(),
+        per_group: size(settings.pool_size).max(1),
+        per_node: size(settings.max_server_connections).max(1),
         min_per_group: size(settings.min_pool_size),
         idle_timeout: settings.server_idle_timeout,
         lifetime: settings.server_lifetime,

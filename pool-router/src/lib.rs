@@ -1,6 +1,8 @@
 //! Connection pooling and read/write splitting for PostgreSQL without I/O.
 #![deny(missing_docs)]
 
+#[cfg(feature = "cli")]
+pub mod boot;
 pub mod buffers;
 pub mod classify;
 #[cfg(feature = "cli")]

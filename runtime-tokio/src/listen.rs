@@ -38,7 +38,7 @@ pub(crate) async fn bind(settings: &Settings) -> io::Result<Listeners> {
     let backlog = settings.listen_backlog();
     for address in &settings.listen_addresses {
         for address in resolve(address, settings.port).await? {
-            let bound = bind_tcp(address, backlog);
+            let bound = bind_tcp(address, backlog.max(128));
             listeners.tcp.push(bound.map_err(|error| named(error, &address.to_string()))?);
         }
     }

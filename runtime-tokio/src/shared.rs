@@ -53,8 +53,10 @@ pub(crate) struct Shared {
     hub: Mutex<Hub<Socket, Doorbell>>,
     origin: Clock,
     pub(crate) context: Arc<Context>,
-    /// The hub's next timeout may have changed, or its last client may have left.
+    /// The hub's next timeout has changed.
     pub(crate) changed: Notify,
+    /// The last client may have left.
+    pub(crate) left: Notify,
 }
 
 impl Shared {
@@ -64,6 +66,7 @@ impl Shared {
             origin: Clock::now(),
             context,
             changed: Notify::new(),
+            left: Notify::new(),
         })
     }
 
@@ -92,8 +95,11 @@ impl Shared {
             while let Some(command) = hub.poll_command() {
                 commands.push(command);
             }
-            if hub.poll_timeout() != before || hub.is_empty() {
+            if hub.poll_timeout() != before {
                 self.changed.notify_one();
+            }
+            if hub.is_empty() {
+                self.left.notify_one();
             }
             answer
         };

@@ -34,7 +34,7 @@ use sha2::{Digest, Sha256};
 use super::query::{SETUP, set_parameter};
 use super::reply::lexing;
 use super::{Entropy, Phase, Relay, Timer, Transport};
-use crate::hba::{ConnectionFacts, Method as HbaMethod, Transport as HbaTransport};
+use crate::hba::{ConnectionFacts, InterfaceAddress, Method as HbaMethod, Transport as HbaTransport};
 use crate::hub::{Hub, client_pid};
 use crate::identity::{Identity, Parameter, Requested, TRACKED};
 use crate::ids::{NodeId, PoolKey};
@@ -214,7 +214,10 @@ impl<S> Relay<S> {
                     user: &String::from_utf8_lossy(user),
                     local_addrs: &match transport {
                         Transport::Local => Vec::new(),
-                        Transport::Tcp { local, .. } => vec![(local, full_mask(local))],
+                        Transport::Tcp { local, .. } => vec![InterfaceAddress {
+                            addr: local,
+                            prefix: if local.is_ipv4() { 32 } else { 128 },
+                        }],
                     },
                 };
                 hba.decide(&facts).map(|record| record.method)
@@ -253,7 +256,7 @@ impl<S> Relay<S> {
             Some(HbaMethod::ScramSha256) => {
                 ServerAuth::new(AuthMethod::ScramSha256, user, secret.clone(), entropy)
             }
-            Some(_) => {
+            Some(HbaMethod::Cert) => {
                 self.fatal(
                     SqlState::INVALID_AUTHORIZATION,
                     "the authentication method of the matching pool_hba.conf entry is not available",
@@ -548,8 +551,3 @@ fn cancel_key(startup: &Startup) -> Option<CancelKey> {
     let key = startup.entropy.0.get(32..32 + startup.key_len)?;
     CancelKey::new(key).ok()
 }
-
-fn full_mask(address: core::net::IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-

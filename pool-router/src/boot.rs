@@ -1,0 +1,93 @@
+//! From a command line to a [`Context`]: which files are read, and what is said about them.
+
+use std::sync::Arc;
+
+use crate::cli::{Cli, EXIT_CONFIG};
+use crate::config::{self, Level, Notice, reference};
+use crate::context::Context;
+use crate::hba::Hba;
+use crate::passwd::PoolPasswd;
+
+/// What a command line leads to.
+#[derive(Debug)]
+pub enum Boot {
+    /// Serve, after logging the notices.
+    Serve(Arc<Context>, Vec<Notice>),
+    /// Print this to standard output and leave with success.
+    Print(String),
+}
+
+/// Why there is nothing to serve. Print the text to standard error.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct BootError {
+    /// Every fault that was found, a line each.
+    pub text: String,
+    /// The exit status.
+    pub exit_code: u8,
+}
+
+/// Loads what the command line names. `read` gets a path and answers the file's text, or `Ok(None)`
+/// if there is no such file, or why it cannot be read. `seed` is 32 bytes from a cryptographic
+/// generator.
+///
+/// # Errors
+/// A file is missing or wrong.
+pub fn boot(
+    cli: &Cli,
+    read: &mut dyn FnMut(&str) -> Result<Option<String>, String>,
+    seed: [u8; 32],
+) -> Result<Boot, BootError> {
+    let mut must_read = |path: &str| match read(path) {
+        Ok(Some(text)) => Ok(text),
+        Ok(None) => Err("no such file".to_owned()),
+        Err(why) => Err(why),
+    };
+    let text = must_read(&cli.config_file)
+        .map_err(|why| failure(format!("could not read {}: {why}", cli.config_file)))?;
+    let loaded = config::load(&cli.config_file, &text, &mut must_read)
+        .map_err(|errors| failure(errors.to_string()))?;
+    if cli.check {
+        return Ok(Boot::Print(reference::report(&loaded)));
+    }
+    let mut notices = cli.notices();
+    notices.extend(loaded.notices);
+    let settings = loaded.settings;
+
+    let hba = if settings.enable_pool_hba {
+        let path = cli.hba_file();
+        let text = must_read(&path)
+            .map_err(|why| failure(format!("could not read {path}: {why}")))?;
+        let hba = Hba::parse(&path, &text, &mut must_read)
+            .map_err(|errors| failure(errors.to_string()))?;
+        notices.extend(hba.notices().iter().cloned());
+        Some(hba)
+    } else {
+        None
+    };
+
+    let mut passwords = PoolPasswd::default();
+    if let Some(name) = &settings.pool_passwd {
+        let path = cli.beside(name);
+        match read(&path) {
+            Ok(Some(text)) => {
+                passwords = PoolPasswd::parse(&path, &text)
+                    .map_err(|errors| failure(errors.to_string()))?;
+                notices.extend(passwords.notices().iter().cloned());
+            }
+            Ok(None) if settings.origin("pool_passwd").is_some() => notices.push(Notice {
+                level: Level::Warning,
+                origin: None,
+                text: format!("pool_passwd: there is no file {path}; no role has a password here"),
+            }),
+            Ok(None) => {}
+            Err(why) => return Err(failure(format!("could not read {path}: {why}"))),
+        }
+    }
+    let context = Context { settings: Arc::new(settings), hba, passwords, mock_seed: seed };
+    Ok(Boot::Serve(Arc::new(context), notices))
+}
+
+fn failure(text: String) -> BootError {
+    BootError { text, exit_code: EXIT_CONFIG }
+}

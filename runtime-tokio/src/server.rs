@@ -1,0 +1,148 @@
+//! The life of the process.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use pool_router::boot::{Boot, boot};
+use pool_router::cli;
+use pool_router::config::{Level, LogLevel, Notice, Settings};
+use pool_router::context::Context;
+use pool_router::hub::Shutdown;
+use tokio::runtime::{Builder, Runtime};
+use tracing::level_filters::LevelFilter;
+
+use crate::listen;
+use crate::shared::Shared;
+use crate::signals::Signals;
+use crate::tasks::random;
+
+/// The exit status when the service could not be started or had to be given up.
+const EXIT_FAILURE: u8 = 1;
+
+/// Runs the service to its end.
+pub(crate) fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) if error.exit_code == 0 => return print(&mut io::stdout(), &error.text, 0),
+        Err(error) => return print(&mut io::stderr(), &error.text, error.exit_code),
+    };
+    let (context, notices) = match boot(&cli, &mut crate::files::read, random()) {
+        Ok(Boot::Serve(context, notices)) => (context, notices),
+        Ok(Boot::Print(text)) => return print(&mut io::stdout(), &text, 0),
+        Err(error) => return print(&mut io::stderr(), &error.text, error.exit_code),
+    };
+    log_to_stderr(&context.settings, cli.debug);
+    for notice in &notices {
+        log(notice);
+    }
+    let served = runtime(&context.settings).and_then(|runtime| {
+        let served = runtime.block_on(serve(context));
+        // Connections that are still being opened are of no use to anybody now.
+        runtime.shutdown_background();
+        served
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+fn runtime(settings: &Settings) -> io::Result<Runtime> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    match settings.worker_threads(processors) {
+        1 => Builder::new_current_thread().enable_all().build(),
+        n => Builder::new_multi_thread().worker_threads(n).enable_all().build(),
+    }
+}
+
+async fn serve(context: Arc<Context>) -> io::Result<()> {
+    let mut signals = Signals::install()?;
+    let mut listeners = listen::bind(&context.settings).await?;
+    let shared = Shared::new(context);
+    let accepting = listen::accept_all(&shared, &mut listeners);
+    tracing::info!(port = shared.context.settings.port, "pgweir is ready");
+    let upkeep = tokio::spawn(upkeep(shared.clone()));
+
+    let mut how = signals.next().await;
+    drop(accepting);
+    drop(listeners);
+    loop {
+        tracing::info!("shutting down ({how:?})");
+        shared.with_hub(|hub, _| hub.shut_down(how));
+        let limit = shared.context.settings.shutdown_timeout;
+        let deadline = async {
+            match limit {
+                Some(limit) if how == Shutdown::Graceful => tokio::time::sleep(limit).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = emptied(&shared) => break,
+            more = signals.next() => how = how.max(more),
+            () = deadline => how = Shutdown::Fast,
+        }
+    }
+    upkeep.abort();
+    tracing::info!("all clients have left");
+    Ok(())
+}
+
+/// Calls the hub when its time has come.
+async fn upkeep(shared: Arc<Shared>) {
+    loop {
+        let next = shared.with_hub(|hub, now| {
+            hub.handle_timeout(now);
+            hub.poll_timeout()
+        });
+        match next {
+            Some(at) => {
+                tokio::select! {
+                    () = tokio::time::sleep_until(shared.at(at)) => {}
+                    () = shared.changed.notified() => {}
+                }
+            }
+            None => shared.changed.notified().await,
+        }
+    }
+}
+
+async fn emptied(shared: &Arc<Shared>) {
+    while !shared.with_hub(|hub, _| hub.is_empty()) {
+        shared.left.notified().await;
+    }
+}
+
+fn log_to_stderr(settings: &Settings, debug: bool) {
+    let level = match settings.log_min_messages {
+        _ if debug => LevelFilter::DEBUG,
+        LogLevel::Debug5 | LogLevel::Debug4 | LogLevel::Debug3 => LevelFilter::TRACE,
+        LogLevel::Debug2 | LogLevel::Debug1 => LevelFilter::DEBUG,
+        LogLevel::Info | LogLevel::Notice | LogLevel::Log => LevelFilter::INFO,
+        LogLevel::Warning => LevelFilter::INFO,
+        LogLevel::Error | LogLevel::Fatal | LogLevel::Panic => LevelFilter::ERROR,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .init();
+}
+
+fn log(notice: &Notice) {
+    let origin = notice.origin.as_ref().map(|origin| format!("{origin}: ")).unwrap_or_default();
+    match notice.level {
+        Level::Warning => tracing::warn!("{origin}{}", notice.text),
+        _ => tracing::info!("{origin}{}", notice.text),
+    }
+}
+
+fn print(to: &mut dyn Write, text: &str, code: u8) -> ExitCode {
+    // There is nobody to tell if the terminal is gone.
+    let _ = writeln!(to, "{}", text.trim_end());
+    ExitCode::from(code)
+}
