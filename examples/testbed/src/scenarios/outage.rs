@@ -15,6 +15,7 @@ fn setup(scenario: &Scenario) -> (Cluster, String, Proxy) {
     let cluster = Cluster::private();
     let database = cluster.create_database_with("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
     cluster.log_statements(&database);
+    cluster.checkpoint();
     let proxy = scenario.start(&cluster, &config(scenario));
     (cluster, database, proxy)
 }
