@@ -46,7 +46,14 @@ enum Before {
 impl Before {
     /// Whether an operand ends here for certain.
     const fn ends_operand(self) -> bool {
-        matches!(self, Self::Name | Self::Constant | Self::Close | Self::CloseBracket)
+        use Keyword as K;
+        match self {
+            Self::Name | Self::Constant | Self::Close | Self::CloseBracket | Self::TrueArgument => {
+                true
+            }
+            Self::Keyword(keyword) => matches!(keyword, K::Null | K::True | K::False | K::End),
+            _ => false,
+        }
     }
 }
 
