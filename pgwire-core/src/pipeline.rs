@@ -231,11 +231,11 @@ impl Pipeline {
         }
         match request {
             Request::Flush => {}
-            Request::Sync | Request::Query => {
+            // Each ends the implicit transaction that extended messages before it opened.
+            Request::Sync | Request::Query | Request::FunctionCall => {
                 self.batch_open = false;
                 self.push(request, disposition, token);
             }
-            Request::FunctionCall => self.push(request, disposition, token),
             Request::CopyData | Request::CopyDone | Request::CopyFail => {
                 // Without a reply; only their place among requests that await one matters.
                 let last = self.queue.back();
@@ -325,11 +325,14 @@ impl Pipeline {
             BackendTag::AUTHENTICATION
             | BackendTag::BACKEND_KEY_DATA
             | BackendTag::NEGOTIATE_VERSION => return Err(unexpected(tag)),
-            BackendTag::COPY_BOTH => self.mode = Mode::Unpredictable,
+            // Only START_REPLICATION, a simple query, is answered so.
+            BackendTag::COPY_BOTH if matches!(front, Some(Entry::Sent(Request::Query, ..))) => {
+                self.become_unpredictable();
+            }
             _ => {}
         }
         if self.mode == Mode::Unpredictable {
-            if let Some(status) = status {
+            if let Some(status) = status.filter(|_| tag == BackendTag::READY) {
                 self.status = status;
                 return Ok(Verdict::Ready(Disposition::Forward, status));
             }
@@ -401,6 +404,8 @@ impl Pipeline {
         };
         if completes {
             self.queue.pop_front();
+            // What is left in front decides the next stop set.
+            self.drop_unanswered();
             if matches!(self.mode, Mode::CopyIn { .. } | Mode::CopyEnded) {
                 self.mode = Mode::Normal;
             }
