@@ -14,14 +14,26 @@
 //! - After an error in the extended protocol the server discards everything up to the next Sync;
 //!   what it discards is never answered.
 //! - After CopyInResponse the server reads CopyData until CopyDone or CopyFail. Flush and Sync in
-//!   between are ignored (so the Sync that drivers send right behind Execute gets no answer). Any
-//!   other message is consumed as an error.
+//!   between are ignored (so the Sync that drivers send right behind Execute gets no answer, and
+//!   leaves the batch open). Any other message is a protocol violation: the COPY fails, and
+//!   PostgreSQL 14 and later close the connection.
+//! - A COPY may fail at any time after CopyInResponse, even before the server has read anything (a
+//!   trigger that raises, a view as its target). What was sent by then is read outside of copy-in.
 //! - CopyData, CopyDone and CopyFail outside of copy-in are dropped without an answer.
 //! - Flush has no answer of its own, and leaves the implicit transaction open: until the Sync the
 //!   server is not free although every reply has arrived.
 //!
-//! Where the answer cannot be known from what was seen (a Sync between two CopyData), the pipeline
-//! becomes *unpredictable*: it forwards, and never claims to be settled again.
+//! # What cannot be known
+//!
+//! When a COPY fails, the messages do not tell whether a Sync that was sent before its CopyDone was
+//! ignored or will be answered. The pipeline then expects *up to* one more ReadyForQuery and does
+//! not claim to be settled, until that comes or the reply to a later request proves that it will
+//! not.
+//!
+//! Where even that does not tell replies apart, the pipeline becomes *unpredictable*: it forwards,
+//! and never claims to be settled again. That takes a client that sends another request while a
+//! simple query's COPY reads data, or one that sends such a Sync and, behind it and before the next
+//! Sync, a request for which the COPY's failure then is decisive; or a replication stream.
 //!
 //! # Calling rule
 //!
@@ -116,6 +128,10 @@ pub struct PipelineFull;
 enum Entry {
     Sent(Request, Disposition, Token),
     Fake(FakeReply),
+    /// Syncs sent during copy-in: ignored if the server was in copy-in when it read them, answered if
+    /// the COPY had failed by then. At most one such entry exists: right behind the request that
+    /// copies, and in front once that has failed.
+    MaybeSync(Disposition, u32),
 }
 
 /// Where the server is in reading what we sent.
@@ -125,8 +141,8 @@ enum Mode {
     /// An extended-protocol error happened and no Sync has been sent yet: what is sent until then
     /// is discarded by the server.
     SkipToSync,
-    /// The server waits for copy data; everything sent so far has been read.
-    CopyIn { data_sent: bool },
+    /// The server waits for copy data.
+    CopyIn,
     /// Copy-in was ended by the client (or is bound to fail); the outcome is still to come.
     CopyEnded,
     /// Replies can no longer be told apart; the connection serves its present client to the end.
@@ -210,32 +226,47 @@ impl Pipeline {
         disposition: Disposition,
         token: Token,
     ) -> Result<(), PipelineFull> {
-        if !self.has_room(1) {
-            return Err(PipelineFull);
-        }
         match self.mode {
             Mode::Unpredictable => return Ok(()),
-            Mode::SkipToSync => {
-                if request == Request::Sync {
-                    self.mode = Mode::Normal;
-                    self.batch_open = false;
-                    self.push(request, disposition, token);
+            Mode::SkipToSync if request != Request::Sync => {
+                if has_reply(request) && self.awaits_maybe_sync() {
+                    self.become_unpredictable();
                 }
                 return Ok(());
             }
-            Mode::CopyIn { data_sent } => {
-                self.sent_in_copy(request, data_sent);
-                return Ok(());
-            }
-            Mode::Normal | Mode::CopyEnded => {}
+            // None of these grows the queue: the client must be able to end its COPY at any bound.
+            Mode::CopyIn => match request {
+                Request::CopyData | Request::Flush => return Ok(()),
+                Request::CopyDone | Request::CopyFail => {
+                    self.mode = Mode::CopyEnded;
+                    return Ok(());
+                }
+                Request::Sync => {
+                    self.push_maybe_sync(disposition);
+                    return Ok(());
+                }
+                _ => {
+                    self.fail_copy();
+                    if self.mode == Mode::Unpredictable {
+                        return Ok(());
+                    }
+                }
+            },
+            Mode::Normal | Mode::CopyEnded | Mode::SkipToSync => {}
+        }
+        if !self.has_room(1) {
+            return Err(PipelineFull);
+        }
+        if self.mode == Mode::SkipToSync {
+            self.mode = Mode::Normal;
         }
         match request {
             Request::Flush => {}
-            Request::Sync | Request::Query => {
+            // Each ends the implicit transaction that extended messages before it opened.
+            Request::Sync | Request::Query | Request::FunctionCall => {
                 self.batch_open = false;
                 self.push(request, disposition, token);
             }
-            Request::FunctionCall => self.push(request, disposition, token),
             Request::CopyData | Request::CopyDone | Request::CopyFail => {
                 // Without a reply; only their place among requests that await one matters.
                 let last = self.queue.back();
@@ -265,23 +296,23 @@ impl Pipeline {
         if !self.has_room(1) {
             return Err(PipelineFull);
         }
-        if self.mode != Mode::SkipToSync {
-            self.queue.push_back(Entry::Fake(reply));
+        if self.mode == Mode::SkipToSync {
+            if !self.awaits_maybe_sync() {
+                return Ok(());
+            }
+            self.become_unpredictable();
         }
+        self.queue.push_back(Entry::Fake(reply));
         Ok(())
     }
 
     /// The next reply that the proxy is to make now, if its turn has come.
     pub fn poll_fake(&mut self) -> Option<FakeReply> {
         self.drop_unanswered();
-        match self.queue.front() {
-            Some(Entry::Fake(reply)) => {
-                let reply = *reply;
-                self.queue.pop_front();
-                Some(reply)
-            }
-            _ => None,
-        }
+        let at = self.first_certain();
+        let Some(Entry::Fake(reply)) = self.queue.get(at).copied() else { return None };
+        self.queue.remove(at);
+        Some(reply)
     }
 
     /// The messages that must be shown to [`Pipeline::received`] at this point; all others may be
@@ -292,7 +323,14 @@ impl Pipeline {
             return STOP_SIMPLE;
         }
         match self.queue.front() {
-            None | Some(Entry::Sent(_, Disposition::Swallow, _) | Entry::Fake(_)) => TagSet::ALL,
+            None
+            | Some(
+                Entry::Sent(_, Disposition::Swallow, _) | Entry::Fake(_) | Entry::MaybeSync(..),
+            ) => TagSet::ALL,
+            // The end of one COPY of several matters.
+            Some(Entry::Sent(Request::Query, ..)) if self.is_copy() => {
+                STOP_SIMPLE.union(TagSet::of(&[BackendTag::COMMAND_COMPLETE]))
+            }
             Some(Entry::Sent(
                 Request::Query | Request::FunctionCall | Request::Sync,
                 Disposition::Forward,
@@ -313,10 +351,10 @@ impl Pipeline {
         status: Option<TransactionStatus>,
     ) -> Result<Verdict, PeerMisbehaved> {
         self.drop_unanswered();
-        let front = self.queue.front().copied();
+        let front = self.queue.get(self.first_certain()).copied();
         let during = match front {
             Some(Entry::Sent(_, disposition, _)) => Some(disposition),
-            Some(Entry::Fake(_)) | None => None,
+            Some(Entry::Fake(_) | Entry::MaybeSync(..)) | None => None,
         };
         match tag {
             BackendTag::NOTICE | BackendTag::NOTIFICATION | BackendTag::PARAMETER_STATUS => {
@@ -325,15 +363,29 @@ impl Pipeline {
             BackendTag::AUTHENTICATION
             | BackendTag::BACKEND_KEY_DATA
             | BackendTag::NEGOTIATE_VERSION => return Err(unexpected(tag)),
-            BackendTag::COPY_BOTH => self.mode = Mode::Unpredictable,
+            // Only START_REPLICATION, a simple query, is answered so.
+            BackendTag::COPY_BOTH if matches!(front, Some(Entry::Sent(Request::Query, ..))) => {
+                self.become_unpredictable();
+            }
             _ => {}
         }
         if self.mode == Mode::Unpredictable {
-            if let Some(status) = status {
+            if let Some(status) = status.filter(|_| tag == BackendTag::READY) {
                 self.status = status;
                 return Ok(Verdict::Ready(Disposition::Forward, status));
             }
             return Ok(Verdict::Reply(Disposition::Forward));
+        }
+        if self.awaits_maybe_sync() {
+            let sync_is_next = matches!(front, Some(Entry::Sent(Request::Sync, ..)));
+            if tag == BackendTag::READY {
+                // The certain answer first: that leaves the most room for the uncertain one.
+                return if sync_is_next { self.ready(status) } else { self.ready_maybe(status) };
+            }
+            if front.is_some() && !sync_is_next {
+                // Somebody behind is being answered: the Syncs were ignored.
+                self.queue.pop_front();
+            }
         }
         let Some(Entry::Sent(request, disposition, token)) = front else {
             // The server may complain unasked (57P01 before it closes); anything else answers nothing.
@@ -345,21 +397,25 @@ impl Pipeline {
         };
         match request {
             Request::Query | Request::FunctionCall => match tag {
-                BackendTag::READY => self.ready(disposition, status),
+                BackendTag::READY => self.ready(status),
                 BackendTag::COPY_IN => {
                     self.enter_copy_in();
                     Ok(Verdict::CopyIn(disposition))
                 }
                 BackendTag::ERROR => {
-                    if matches!(self.mode, Mode::CopyIn { .. } | Mode::CopyEnded) {
+                    if self.is_copy() {
                         self.mode = Mode::Normal;
                     }
                     Ok(Verdict::Failed(disposition, token))
                 }
+                BackendTag::COMMAND_COMPLETE if self.is_copy() => {
+                    self.copy_succeeded(1);
+                    Ok(Verdict::Reply(disposition))
+                }
                 _ => Ok(Verdict::Reply(disposition)),
             },
             Request::Sync => match tag {
-                BackendTag::READY => self.ready(disposition, status),
+                BackendTag::READY => self.ready(status),
                 BackendTag::ERROR => Ok(Verdict::Failed(disposition, token)),
                 _ => Err(unexpected(tag)),
             },
@@ -401,81 +457,158 @@ impl Pipeline {
         };
         if completes {
             self.queue.pop_front();
-            if matches!(self.mode, Mode::CopyIn { .. } | Mode::CopyEnded) {
-                self.mode = Mode::Normal;
+            if self.is_copy() {
+                self.copy_succeeded(0);
             }
+            // What is left in front decides the next stop set.
+            self.drop_unanswered();
             return Ok(Verdict::Completed(disposition, token));
         }
         if tag != BackendTag::ERROR {
             return Err(unexpected(tag));
         }
         // The server now discards up to the next Sync, whatever stands in between.
-        while let Some(entry) = self.queue.front() {
-            if matches!(entry, Entry::Sent(Request::Sync, ..)) {
-                break;
+        self.queue.pop_front();
+        let at = usize::from(self.awaits_maybe_sync());
+        self.mode = Mode::SkipToSync;
+        while let Some(entry) = self.queue.get(at) {
+            match entry {
+                Entry::Sent(Request::Sync, ..) => {
+                    self.mode = Mode::Normal;
+                    break;
+                }
+                // Discarded, unless the Sync before it was the one to end the discarding.
+                Entry::Sent(request, ..) if at == 1 && has_reply(*request) => {
+                    self.become_unpredictable();
+                }
+                Entry::Fake(_) if at == 1 => self.become_unpredictable(),
+                Entry::Sent(..) | Entry::Fake(_) | Entry::MaybeSync(..) => {
+                    self.queue.remove(at);
+                }
             }
-            self.queue.pop_front();
         }
-        self.mode = if self.queue.is_empty() { Mode::SkipToSync } else { Mode::Normal };
         Ok(Verdict::Failed(disposition, token))
     }
 
-    fn ready(
-        &mut self,
-        disposition: Disposition,
-        status: Option<TransactionStatus>,
-    ) -> Result<Verdict, PeerMisbehaved> {
+    /// ReadyForQuery for the first certain request.
+    fn ready(&mut self, status: Option<TransactionStatus>) -> Result<Verdict, PeerMisbehaved> {
         let Some(status) = status else { return Err(unexpected(BackendTag::READY)) };
-        self.queue.pop_front();
+        let Some(Entry::Sent(_, disposition, _)) = self.queue.remove(self.first_certain()) else {
+            return Err(unexpected(BackendTag::READY));
+        };
         self.status = status;
         self.mode = Mode::Normal;
         self.drop_unanswered();
         Ok(Verdict::Ready(disposition, status))
     }
 
+    /// ReadyForQuery where only Syncs that may have been ignored await one.
+    fn ready_maybe(
+        &mut self,
+        status: Option<TransactionStatus>,
+    ) -> Result<Verdict, PeerMisbehaved> {
+        let Some(status) = status else { return Err(unexpected(BackendTag::READY)) };
+        let Some(Entry::MaybeSync(disposition, count)) = self.queue.front_mut() else {
+            return Err(unexpected(BackendTag::READY));
+        };
+        let disposition = *disposition;
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            self.queue.pop_front();
+        }
+        self.status = status;
+        if self.mode == Mode::SkipToSync {
+            self.mode = Mode::Normal;
+            self.batch_open = false;
+        }
+        self.drop_unanswered();
+        Ok(Verdict::Ready(disposition, status))
+    }
+
     /// The server has begun to read copy data: settle what was already sent behind the request.
     fn enter_copy_in(&mut self) {
+        // An earlier COPY of the same query has come to its end.
+        self.copy_succeeded(1);
+        self.mode = Mode::CopyIn;
         // Index 0 is the request itself, which still awaits its completion.
-        self.mode = Mode::CopyIn { data_sent: false };
-        while let Some(Entry::Sent(request, ..)) = self.queue.get(1).copied() {
-            let Mode::CopyIn { data_sent } = self.mode else { return };
-            match request {
-                Request::CopyData => {
-                    self.queue.remove(1);
-                    self.mode = Mode::CopyIn { data_sent: true };
+        let mut at = 1;
+        while self.mode == Mode::CopyIn
+            && let Some(entry) = self.queue.get(at).copied()
+        {
+            match entry {
+                Entry::Fake(_) | Entry::MaybeSync(..) => at += 1,
+                Entry::Sent(Request::Sync, disposition, _) => {
+                    self.queue.remove(at);
+                    if self.push_maybe_sync(disposition) {
+                        at += 1;
+                    }
                 }
-                Request::Sync | Request::Flush if !data_sent => {
-                    self.queue.remove(1);
-                }
-                Request::CopyDone | Request::CopyFail => {
-                    self.queue.remove(1);
+                Entry::Sent(Request::CopyDone | Request::CopyFail, ..) => {
+                    self.queue.remove(at);
                     self.mode = Mode::CopyEnded;
-                    return;
                 }
-                _ if !data_sent => {
-                    // Consumed by the server as "unexpected message type during COPY".
-                    self.queue.remove(1);
-                    self.mode = Mode::CopyEnded;
-                    return;
+                Entry::Sent(Request::CopyData | Request::Flush, ..) => {
+                    self.queue.remove(at);
                 }
-                _ => {
-                    // Whether the server read this inside the copy depends on data we did not judge.
-                    self.become_unpredictable();
-                    return;
-                }
+                Entry::Sent(..) => self.fail_copy(),
             }
+        }
+        // A Sync that was ignored has closed nothing.
+        self.batch_open = self.queue.iter().fold(false, |open, entry| match entry {
+            Entry::Sent(request, ..) => match request {
+                Request::Parse
+                | Request::Bind
+                | Request::Describe
+                | Request::Execute
+                | Request::Close => true,
+                Request::Sync | Request::Query | Request::FunctionCall => false,
+                Request::Flush | Request::CopyData | Request::CopyDone | Request::CopyFail => open,
+            },
+            Entry::Fake(_) | Entry::MaybeSync(..) => open,
+        });
+    }
+
+    /// A request has come up that has no place in copy-in.
+    fn fail_copy(&mut self) {
+        if matches!(self.queue.front(), Some(Entry::Sent(Request::Query, ..))) {
+            // Answered if the COPY had failed before, else not.
+            self.become_unpredictable();
+        } else {
+            // Discarded in either case, with all that follows up to the next Sync.
+            self.mode = Mode::CopyEnded;
         }
     }
 
-    fn sent_in_copy(&mut self, request: Request, data_sent: bool) {
-        match request {
-            Request::CopyData => self.mode = Mode::CopyIn { data_sent: true },
-            Request::CopyDone | Request::CopyFail => self.mode = Mode::CopyEnded,
-            Request::Flush => {}
-            Request::Sync if !data_sent => {}
-            _ if !data_sent => self.mode = Mode::CopyEnded,
-            _ => self.become_unpredictable(),
+    /// A COPY has succeeded: it has ignored the Syncs that were sent before its CopyDone.
+    fn copy_succeeded(&mut self, at: usize) {
+        if let Some(Entry::MaybeSync(..)) = self.queue.get(at) {
+            self.queue.remove(at);
         }
+        self.mode = Mode::Normal;
+    }
+
+    /// Notes Syncs sent to a server that seems to be in copy-in. Returns whether the queue has grown.
+    fn push_maybe_sync(&mut self, disposition: Disposition) -> bool {
+        if let Some(Entry::MaybeSync(_, count)) = self.queue.get_mut(1) {
+            *count = count.saturating_add(1);
+            return false;
+        }
+        self.queue.insert(1.min(self.queue.len()), Entry::MaybeSync(disposition, 1));
+        true
+    }
+
+    /// Whether the oldest that may be answered is a Sync that may have been ignored.
+    fn awaits_maybe_sync(&self) -> bool {
+        matches!(self.queue.front(), Some(Entry::MaybeSync(..)))
+    }
+
+    /// The place of the oldest entry whose answer is certain to come.
+    fn first_certain(&self) -> usize {
+        usize::from(self.awaits_maybe_sync())
+    }
+
+    fn is_copy(&self) -> bool {
+        matches!(self.mode, Mode::CopyIn | Mode::CopyEnded)
     }
 
     fn become_unpredictable(&mut self) {
@@ -485,12 +618,11 @@ impl Pipeline {
 
     /// Removes leading entries that have no answer.
     fn drop_unanswered(&mut self) {
-        while let Some(Entry::Sent(
-            Request::CopyData | Request::CopyDone | Request::CopyFail | Request::Flush,
-            ..,
-        )) = self.queue.front()
+        let at = self.first_certain();
+        while let Some(Entry::Sent(request, ..)) = self.queue.get(at)
+            && !has_reply(*request)
         {
-            self.queue.pop_front();
+            self.queue.remove(at);
         }
     }
 
@@ -504,7 +636,8 @@ impl Pipeline {
         self.queue.len()
     }
 
-    /// Whether everything sent has been answered and no batch is open.
+    /// Whether everything sent has been answered and no batch is open. After a failed COPY this may
+    /// take one more request to know: see the [module](self).
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.mode == Mode::Normal && !self.batch_open && self.queue.is_empty()
@@ -519,7 +652,7 @@ impl Pipeline {
     /// Whether the server is reading copy data from the client.
     #[must_use]
     pub fn is_copying_in(&self) -> bool {
-        matches!(self.mode, Mode::CopyIn { .. })
+        self.mode == Mode::CopyIn
     }
 
     /// Whether replies can no longer be told apart (replication streams, or COPY misuse).
@@ -533,6 +666,11 @@ impl Pipeline {
     pub fn status(&self) -> TransactionStatus {
         self.status
     }
+}
+
+/// Whether the server answers the request (when it does not discard it).
+fn has_reply(request: Request) -> bool {
+    !matches!(request, Request::Flush | Request::CopyData | Request::CopyDone | Request::CopyFail)
 }
 
 fn unexpected(tag: BackendTag) -> PeerMisbehaved {
