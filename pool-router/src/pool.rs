@@ -98,8 +98,12 @@ pub enum FailureKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Connecting,
-    Idle { since: Instant },
-    Active { client: ClientId },
+    Idle {
+        since: Instant,
+    },
+    Active {
+        client: ClientId,
+    },
     /// Released while a cancel request for it was under way.
     Cooling,
 }
@@ -220,9 +224,10 @@ impl Pool {
                 return None;
             }
         }
-        let at = self.orders.iter().position(
-            |order| matches!(order, Order::Hand { client: c, .. } if *c == client),
-        )?;
+        let at = self
+            .orders
+            .iter()
+            .position(|order| matches!(order, Order::Hand { client: c, .. } if *c == client))?;
         match self.orders.remove(at) {
             Some(Order::Hand { server, .. }) => Some(server),
             _ => None,
@@ -414,8 +419,7 @@ impl Pool {
     }
 
     fn make_idle(&mut self, server: ServerId, now: Instant) {
-        let (over_node, lifetime) =
-            (self.slots.len() > self.limits.per_node, self.limits.lifetime);
+        let (over_node, lifetime) = (self.slots.len() > self.limits.per_node, self.limits.lifetime);
         let per_group = self.limits.per_group;
         let Some(slot) = self.slot_mut(server) else { return };
         slot.state = State::Idle { since: now };
@@ -542,9 +546,7 @@ impl Pool {
     }
 
     fn alive_of_identity(&self, key: PoolKey) -> bool {
-        self.slots
-            .iter()
-            .any(|(_, slot)| slot.key == key && slot.state != State::Connecting)
+        self.slots.iter().any(|(_, slot)| slot.key == key && slot.state != State::Connecting)
     }
 
     /// Serves waiters as far as the limits allow, group by group in the order of their oldest

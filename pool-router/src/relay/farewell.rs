@@ -68,7 +68,7 @@ impl<S> Relay<S> {
             }
             let Some(link) = self.parked.pop() else { break };
             if !link.is_quiet() {
-                self.abandon(link);
+                self.abandon(&link);
                 continue;
             }
             let commands = self.reset_commands(&link);
@@ -79,7 +79,10 @@ impl<S> Relay<S> {
             let mut link = link;
             for sql in &commands {
                 // An empty pipeline has room for a few.
-                if link.pipeline.sent(Request::Query, Disposition::Swallow, Token::default()).is_ok()
+                if link
+                    .pipeline
+                    .sent(Request::Query, Disposition::Swallow, Token::default())
+                    .is_ok()
                 {
                     link.output.own(|out| encode::query(out, sql.as_bytes()));
                 }
@@ -103,7 +106,7 @@ impl<S> Relay<S> {
     }
 
     /// Closes a server that is still at work for a client that is gone, and stops the work.
-    fn abandon(&mut self, link: Box<Link<S>>) {
+    fn abandon(&mut self, link: &Link<S>) {
         if !link.pipeline.is_settled() {
             self.wants.cancel_server.push((link.id, link.key.clone()));
         }

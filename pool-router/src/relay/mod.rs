@@ -15,11 +15,12 @@
 //!
 //! # Files
 //! `startup` logs a client in, `query` sends its statements where they belong, `reply` takes the
-//! servers' answers, `statements` knows its prepared statements, `farewell` cleans up.
+//! servers' answers, `heal` asks the primary what a standby refused, `statements` knows its prepared statements, `farewell` cleans up.
 //!
 //! [`BUFFER_SIZE`]: crate::buffers::BUFFER_SIZE
 
 mod farewell;
+mod heal;
 mod query;
 mod reply;
 mod startup;
@@ -203,6 +204,11 @@ struct Session {
     in_batch: bool,
     /// Messages are discarded up to the next Sync, because the proxy itself refused the batch.
     skip_to_sync: bool,
+    /// The statement or batch that a standby is asked, for as long as it can still be asked of the
+    /// primary instead. Empty if there is none.
+    replay: Vec<u8>,
+    /// A standby refused the statement at the head of the input.
+    healing: bool,
     /// Facts of the Parse messages of the batch at hand, in their order.
     facts: VecDeque<Facts>,
     statements: Statements,
@@ -272,6 +278,8 @@ impl<S> Relay<S> {
                 chosen: None,
                 in_batch: false,
                 skip_to_sync: false,
+                replay: Vec::new(),
+                healing: false,
                 facts: VecDeque::new(),
                 statements: Statements::new(settings.prepared_statement_bytes),
             },
@@ -550,10 +558,9 @@ impl<S> Relay<S> {
             }
             Phase::Startup(_) | Phase::Closing | Phase::Finished => return false,
         }
-        let at_rest = self
-            .active
-            .as_ref()
-            .is_none_or(|link| link.is_quiet() && link.pipeline.status() == TransactionStatus::Idle);
+        let at_rest = self.active.as_ref().is_none_or(|link| {
+            link.is_quiet() && link.pipeline.status() == TransactionStatus::Idle
+        });
         if let Some(link) = &self.active
             && self.is_transaction_mode()
             && !self.session.pinned

@@ -112,9 +112,7 @@ impl<S> Relay<S> {
             self.drop_input(len);
             if tag == FrontendTag::SYNC {
                 self.session.skip_to_sync = false;
-                self.client
-                    .output
-                    .own(|out| encode::ready_for_query(out, TransactionStatus::Idle));
+                self.client.output.own(|out| encode::ready_for_query(out, TransactionStatus::Idle));
             }
             return Ok(Step::Done);
         }
@@ -192,6 +190,7 @@ impl<S> Relay<S> {
                 sql.trim_end_matches('\0')
             );
         }
+        self.arm(len);
         self.started(facts);
         self.note(Request::Query, Token::default());
         self.session.statements.batch_sent();
@@ -212,10 +211,12 @@ impl<S> Relay<S> {
         len: usize,
     ) -> Result<Step, DecodeError> {
         if !self.session.in_batch {
-            let Some(facts) = self.peek_batch()? else { return Ok(Step::Hold) };
+            let Some((facts, batch_len)) = self.peek_batch()? else { return Ok(Step::Hold) };
             if self.place(facts) == Step::Hold {
                 return Ok(Step::Hold);
             }
+            self.arm(batch_len);
+            self.session.statements.batch_begins();
             self.started(facts);
             self.session.in_batch = true;
         }
@@ -319,13 +320,14 @@ impl<S> Relay<S> {
     }
 
     /// What the batch at the head of the input is, all its statements together. `None`: more of it
-    /// must be seen.
-    fn peek_batch(&mut self) -> Result<Option<Facts>, DecodeError> {
+    /// must be seen. With it comes the length of the batch in bytes, as far as it was seen.
+    fn peek_batch(&mut self) -> Result<Option<(Facts, usize)>, DecodeError> {
         self.session.facts.clear();
         let mut all = Facts { read: true, pins: false, writes: false };
         let mut names: Vec<(&[u8], Facts)> = Vec::new();
         let mut framer = self.client.framer.clone();
         let mut rest = self.client.input.unparsed();
+        let before = rest.len();
         loop {
             let (tag, frame) = match framer.scan(rest, TagSet::ALL)? {
                 Seen::Message { tag, frame } => (tag, frame),
@@ -334,7 +336,7 @@ impl<S> Relay<S> {
                 }
                 Seen::Need { .. } | Seen::Run { .. } | Seen::Opening { .. } => {
                     all.read = false;
-                    return Ok(Some(all));
+                    return Ok(Some((all, before - rest.len())));
                 }
             };
             rest = rest.get(frame.len()..).unwrap_or_default();
@@ -363,10 +365,10 @@ impl<S> Relay<S> {
                     all.pins |= facts.pins;
                 }
                 FrontendTag::DESCRIBE | FrontendTag::EXECUTE | FrontendTag::CLOSE => {}
-                FrontendTag::SYNC => return Ok(Some(all)),
+                FrontendTag::SYNC => return Ok(Some((all, before - rest.len()))),
                 _ => {
                     all.read = false;
-                    return Ok(Some(all));
+                    return Ok(Some((all, before - rest.len())));
                 }
             }
         }
@@ -417,6 +419,7 @@ impl<S> Relay<S> {
         }
         let settings = &self.context.settings;
         let stays = self.session.pinned
+            || self.session.healing
             || !facts.read
             || (self.session.wrote
                 && settings.disable_load_balance_on_write == DisableLoadBalanceOnWrite::Always);
@@ -457,7 +460,7 @@ impl<S> Relay<S> {
     fn started(&mut self, facts: Facts) {
         self.session.chosen = None;
         self.session.balancer.settled();
-        self.session.wrote |= facts.writes;
+        self.session.wrote |= facts.writes || std::mem::take(&mut self.session.healing);
         self.session.pinned |= facts.pins;
     }
 
@@ -522,9 +525,7 @@ impl<S> Relay<S> {
             Some((FrontendTag::QUERY | FrontendTag::FUNCTION_CALL, len)) => {
                 self.client.framer = framer;
                 self.drop_input(len);
-                self.client
-                    .output
-                    .own(|out| encode::ready_for_query(out, TransactionStatus::Idle));
+                self.client.output.own(|out| encode::ready_for_query(out, TransactionStatus::Idle));
             }
             _ => {
                 self.session.skip_to_sync = true;
