@@ -21,7 +21,17 @@ impl<S> Relay<S> {
         if let Some(mut link) = self.active.take() {
             self.client.output.detach(&mut link.input);
             link.output.detach(&mut self.client.input);
+            self.park_or_abandon(link);
+        }
+    }
+
+    /// Keeps a link for cleaning, unless its server is in the middle of a message of the client
+    /// that will never end.
+    fn park_or_abandon(&mut self, link: Box<Link<S>>) {
+        if self.client.framer.at_boundary() {
             self.parked.push(link);
+        } else {
+            self.abandon(&link);
         }
     }
 
@@ -42,7 +52,7 @@ impl<S> Relay<S> {
         self.wants.login = false;
         if let Some(mut link) = self.active.take() {
             link.output.detach(&mut self.client.input);
-            self.parked.push(link);
+            self.park_or_abandon(link);
         }
         self.client.output.clear();
         self.client.input.clear();

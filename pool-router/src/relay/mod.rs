@@ -569,6 +569,8 @@ impl<S> Relay<S> {
             && link.input.is_parsed()
             && link.output.is_empty()
             && link.verified
+            // The rest of a message that the server has begun to read still belongs to it.
+            && self.client.framer.at_boundary()
             // A statement that waits for just this server keeps it.
             && self.session.chosen.is_none()
         {

@@ -302,19 +302,26 @@ impl<S> Relay<S> {
     ) -> Result<(), DecodeError> {
         let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
         let Some(name) = name(frame)? else { return Ok(()) };
-        let Missing::Parse(body, token) = self.session.statements.needed(name, node) else {
-            return Ok(());
-        };
-        if let Some(link) = &mut self.active {
-            let _ = link.pipeline.sent(Request::Parse, Disposition::Swallow, token);
-            link.output.own(|out| {
-                let length = u32::try_from(4 + name.len() + 1 + body.len()).unwrap_or(u32::MAX);
-                out.push(FrontendTag::PARSE.byte());
-                out.extend_from_slice(&length.to_be_bytes());
-                out.extend_from_slice(name);
-                out.push(0);
-                out.extend_from_slice(body);
-            });
+        let missing = self.session.statements.needed(name, node);
+        let Some(link) = &mut self.active else { return Ok(()) };
+        // Room for either was checked before the message was looked at.
+        match missing {
+            Missing::Nothing => {}
+            Missing::Close => {
+                let _ = link.pipeline.sent(Request::Close, Disposition::Swallow, Token::default());
+                link.output.own(|out| encode::close_statement(out, name));
+            }
+            Missing::Parse(body, token) => {
+                let _ = link.pipeline.sent(Request::Parse, Disposition::Swallow, token);
+                link.output.own(|out| {
+                    let length = u32::try_from(4 + name.len() + 1 + body.len()).unwrap_or(u32::MAX);
+                    out.push(FrontendTag::PARSE.byte());
+                    out.extend_from_slice(&length.to_be_bytes());
+                    out.extend_from_slice(name);
+                    out.push(0);
+                    out.extend_from_slice(body);
+                });
+            }
         }
         Ok(())
     }
@@ -393,7 +400,7 @@ impl<S> Relay<S> {
             if link.node() == node {
                 return self.ready_link();
             }
-            if !settled || !link.is_quiet() {
+            if !settled || !link.is_quiet() || !self.client.framer.at_boundary() {
                 return Step::Hold;
             }
             self.let_go();

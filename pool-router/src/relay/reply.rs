@@ -146,6 +146,8 @@ impl<S> Relay<S> {
                 } else if disposition == Disposition::Swallow && !serving {
                     self.reset_failed = true;
                     false
+                } else if disposition == Disposition::Swallow && self.session.healing {
+                    false
                 } else {
                     // A statement that had to be prepared again and could not: the client's batch
                     // fails with the server's own words.

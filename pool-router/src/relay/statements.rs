@@ -70,6 +70,8 @@ pub(super) enum Missing<'a> {
     Nothing,
     /// A Parse with this body, and this token.
     Parse(&'a [u8], Token),
+    /// A Close: the client has closed it, and this server does not know.
+    Close,
 }
 
 impl Statements {
@@ -133,9 +135,18 @@ impl Statements {
 
     /// A message that uses the statement goes to `node`.
     pub(super) fn needed(&mut self, name: &[u8], node: NodeId) -> Missing<'_> {
-        let missing = self.get(name).is_some_and(|s| !s.closed && s.on & bit(node) == 0);
-        if !missing {
-            return Missing::Nothing;
+        let Some(statement) = self.get_mut(name) else { return Missing::Nothing };
+        let here = statement.on & bit(node) != 0;
+        match (statement.closed, here) {
+            (false, true) | (true, false) => return Missing::Nothing,
+            (true, true) => {
+                statement.on &= !bit(node);
+                if statement.on == 0 {
+                    self.forget(name);
+                }
+                return Missing::Close;
+            }
+            (false, false) => {}
         }
         let token = self.expect(name, node, false);
         let Some(statement) = self.get_mut(name) else { return Missing::Nothing };
