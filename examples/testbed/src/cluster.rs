@@ -436,6 +436,15 @@ impl Cluster {
         self.wait_until(Node::Standby, &format!("SELECT pg_last_wal_replay_lsn() >= '{lsn}'"));
     }
 
+    /// Flushes both servers, so that one that is stopped with [`Shutdown::Immediate`] comes back
+    /// with at least what it has now: a standby takes connections before it has replayed again
+    /// all that it had replayed before.
+    pub fn checkpoint(&self) {
+        self.sql(Node::Primary, "postgres", "CHECKPOINT");
+        self.wait_replayed();
+        self.sql(Node::Standby, "postgres", "CHECKPOINT");
+    }
+
     /// From now on new sessions of this database leave each of their statements in the server's
     /// log, for [`statements`](Self::statements).
     pub fn log_statements(&self, database: &str) {

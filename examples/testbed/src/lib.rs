@@ -1,19 +1,212 @@
 //! Throw-away PostgreSQL clusters, proxy processes and the end-to-end suite.
 //!
 //! A runtime's `tests/e2e.rs` is one line, `testbed::suite!(env!("CARGO_BIN_EXE_pgweir"));`,
-//! which expands to one `#[test]` per scenario and pooling mode.
+//! which expands to one `#[test]` per scenario and pooling mode. Scenarios are plain blocking
+//! functions: a hang is caught by a watchdog, which shows what the proxy wrote.
 //!
 //! Everything here is test support: what goes wrong is a panic with a message, because that is
 //! what fails a test.
 
 #![deny(missing_docs)]
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
 pub mod cluster;
+pub mod drivers;
 pub mod proxy;
 pub mod raw_client;
+pub mod scenarios;
 pub mod tools;
 pub mod wire;
 
 pub use cluster::{Cluster, Node, Shutdown};
 pub use proxy::{Config, Mode, Proxy};
 pub use raw_client::{Address, RawClient};
+
+/// How long one scenario may take. Far beyond what any needs: it only tells a hang from work.
+const WATCHDOG: Duration = Duration::from_secs(60);
+
+/// What a scenario is given.
+pub struct Scenario {
+    program: PathBuf,
+    mode: Mode,
+    logs: Mutex<Vec<PathBuf>>,
+}
+
+impl Scenario {
+    /// The pooling mode to test.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The proxy to test.
+    pub fn program(&self) -> &std::path::Path {
+        &self.program
+    }
+
+    /// Defaults in this mode.
+    pub fn config(&self) -> Config {
+        Config::new(self.mode)
+    }
+
+    /// Starts the proxy.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start(&self, cluster: &Cluster, config: &Config) -> Proxy {
+        let proxy = Proxy::start(&self.program, cluster, config).unwrap_or_else(|e| panic!("{e}"));
+        self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(proxy.log_path());
+        proxy
+    }
+
+    fn print_logs(&self) {
+        for path in self.logs.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let log = std::fs::read_to_string(path).unwrap_or_default();
+            println!("--- {}\n{log}", path.display());
+        }
+    }
+}
+
+/// Runs one scenario under the watchdog; what [`suite!`] calls.
+///
+/// # Panics
+/// When the scenario does, or does not end.
+pub fn run(program: &str, mode: Mode, name: &str, scenario: fn(&Scenario)) {
+    let shared = Arc::new(Scenario { program: program.into(), mode, logs: Mutex::default() });
+    let (done, finished) = channel();
+    let inner = Arc::clone(&shared);
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || {
+            let result = catch_unwind(AssertUnwindSafe(|| scenario(&inner)));
+            // Nobody listens when the watchdog was faster.
+            let _ = done.send(result);
+        })
+        .unwrap_or_else(|e| panic!("no thread for {name}: {e}"));
+    match finished.recv_timeout(WATCHDOG) {
+        Ok(Ok(())) => {}
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(_) => {
+            shared.print_logs();
+            panic!("{name} still runs after {WATCHDOG:?}");
+        }
+    }
+}
+
+/// Expands to one `#[test]` per scenario and pooling mode for the program at this path.
+#[macro_export]
+macro_rules! suite {
+    ($program:expr) => {
+        mod session {
+            $crate::suite!(@both $program, Session);
+            $crate::suite!(@tests $program, Session,
+                queries::prepared_statements_last,
+                queries::driver_with_prepared_statements,
+                pgbench::prepared,
+            );
+        }
+        mod transaction {
+            $crate::suite!(@both $program, Transaction);
+            $crate::suite!(@tests $program, Transaction,
+                cancel::waiting_client,
+                many_clients::two_hundred_on_four_servers,
+                outage::standby_restarts_unnoticed,
+                parameters::settings_follow_their_client,
+                parameters::encoding_follows_its_client,
+            );
+        }
+        mod process {
+            $crate::suite!(@tests $program, Session,
+                config::bad_lines_are_named,
+                config::missing_file_is_named,
+                startup::version_is_negotiated_once,
+                startup::unsupported_versions,
+                startup::encryption_requests,
+                startup::garbage,
+                startup::one_byte_at_a_time,
+                startup::silence_is_ended,
+                login::unknown_names,
+                login::every_backend_method,
+                login::wrong_password,
+                login::pool_hba,
+                login::unix_socket,
+                login::too_many_clients,
+            );
+        }
+    };
+    (@both $program:expr, $mode:ident) => {
+        $crate::suite!(@tests $program, $mode,
+            queries::simple,
+            queries::extended,
+            queries::types,
+            queries::transactions,
+            queries::failed_transaction_never_commits,
+            queries::notices,
+            queries::prepared_in_one_transaction,
+            queries::driver,
+            queries::psql_script,
+            routing::reads_are_spread,
+            routing::weights_are_kept,
+            routing::writes_and_what_follows,
+            routing::reads_that_write,
+            routing::temporary_and_unlogged_tables,
+            pgbench::tpcb,
+            pgbench::select_only,
+            copy::copy_in,
+            copy::copy_out,
+            copy::bad_row,
+            copy::client_gives_up,
+            copy::several_in_one_query,
+            copy::by_extended_protocol,
+            copy::psql_round_trip,
+            large::huge_value,
+            large::many_rows,
+            pipeline::one_sync,
+            pipeline::error_skips_to_sync,
+            pipeline::several_syncs_in_one_write,
+            pipeline::flush_without_sync,
+            pipeline::simple_queries_in_one_write,
+            pipeline::simple_query_ends_extended,
+            pipeline::read_then_write,
+            pipeline::transaction_in_one_write,
+            pipeline::driver_pipelines,
+            cancel::running_query,
+            cancel::idle_client,
+            cancel::wrong_key,
+            many_clients::wait_has_an_end,
+            vanish::in_transaction,
+            vanish::in_result,
+            vanish::in_copy,
+            vanish::in_query,
+            vanish::in_message,
+            vanish::while_waiting,
+            chaos::servers_killed_under_load,
+            isolation::nothing_is_left_behind,
+            outage::standby_down,
+            outage::primary_down,
+            parameters::reported_values,
+            parameters::startup_parameters,
+            parameters::notice_while_running,
+            shutdown::terminate_lets_transactions_finish,
+            shutdown::interrupt_ends_at_once,
+            backpressure::slow_reader,
+        );
+    };
+    (@tests $program:expr, $mode:ident, $($topic:ident::$name:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $name() {
+                $crate::run(
+                    $program,
+                    $crate::Mode::$mode,
+                    stringify!($name),
+                    $crate::scenarios::$topic::$name,
+                );
+            }
+        )*
+    };
+}

@@ -34,6 +34,7 @@ pub struct Config {
     mode: Mode,
     pool_size: u32,
     clients: u32,
+    wait_timeout: u32,
     weights: [u32; 2],
     lines: Vec<String>,
     passwords: Vec<String>,
@@ -47,6 +48,7 @@ impl Config {
             mode,
             pool_size: 4,
             clients: 250,
+            wait_timeout: 30,
             weights: [1, 1],
             lines: Vec::new(),
             passwords: Vec::new(),
@@ -65,6 +67,13 @@ impl Config {
     #[must_use]
     pub fn clients(mut self, clients: u32) -> Self {
         self.clients = clients;
+        self
+    }
+
+    /// How long a client waits for a server, in seconds.
+    #[must_use]
+    pub fn wait_timeout(mut self, seconds: u32) -> Self {
+        self.wait_timeout = seconds;
         self
     }
 
@@ -96,8 +105,13 @@ impl Config {
         self
     }
 
-    /// Writes the files into `folder` and returns the path of pgpool.conf.
-    fn write(&self, cluster: &Cluster, folder: &Path, port: u16) -> std::io::Result<PathBuf> {
+    /// How many lines pgpool.conf has: the number of the one that was added last.
+    pub fn line_count(&self, cluster: &Cluster) -> usize {
+        self.lines(cluster, Path::new(""), 0).len()
+    }
+
+    /// The lines of pgpool.conf; those given with [`line`](Self::line) come last.
+    fn lines(&self, cluster: &Cluster, folder: &Path, port: u16) -> Vec<String> {
         let mut lines = vec![
             "backend_clustering_mode = 'streaming_replication'".to_owned(),
             "listen_addresses = '127.0.0.1'".to_owned(),
@@ -124,12 +138,18 @@ impl Config {
             format!("pool_mode = {}", self.mode.setting()),
             format!("pool_size = {}", self.pool_size),
             format!("num_init_children = {}", self.clients),
-            "query_wait_timeout = 30".to_owned(),
+            format!("query_wait_timeout = {}", self.wait_timeout),
         ]);
         lines.extend(self.lines.iter().cloned());
-        lines.push(String::new());
+        lines
+    }
+
+    /// Writes the files into `folder` and returns the path of pgpool.conf.
+    fn write(&self, cluster: &Cluster, folder: &Path, port: u16) -> std::io::Result<PathBuf> {
+        let mut text = self.lines(cluster, folder, port).join("\n");
+        text.push('\n');
         let path = folder.join("pgpool.conf");
-        fs::write(&path, lines.join("\n"))?;
+        fs::write(&path, text)?;
         let passwords: String = self.passwords.iter().map(|line| format!("{line}\n")).collect();
         fs::write(folder.join("pool_passwd"), passwords)?;
         if let Some(hba) = &self.hba {
@@ -342,6 +362,9 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("--- {}\n{}", self.log_path().display(), self.log());
+        }
         self.guard.dismiss();
         let mut child = self.child();
         // Both fail when it has ended already, which is what is wanted.

@@ -329,6 +329,21 @@ impl RawClient {
         }
     }
 
+    /// Whether something, if only the end, can be read without waiting.
+    pub fn is_readable(&self) -> bool {
+        if self.start < self.unread.len() {
+            return true;
+        }
+        let Stream::Tcp(stream) = &self.stream else {
+            panic!("only on TCP");
+        };
+        let set = |on| stream.set_nonblocking(on).unwrap_or_else(|e| panic!("nonblocking: {e}"));
+        set(true);
+        let peeked = stream.peek(&mut [0]);
+        set(false);
+        !peeked.is_err_and(|e| e.kind() == ErrorKind::WouldBlock)
+    }
+
     /// One byte, for the answers to SSLRequest; `None` at the end.
     pub fn byte(&mut self) -> Option<u8> {
         while self.unread.len() == self.start {

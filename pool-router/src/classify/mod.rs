@@ -1,18 +1,39 @@
-//! Which statements any node may answer, and what statements do to their session.
+//! Which statements any node may answer, and what statements do to their transaction and session.
+//!
+//! [`classify`] reads the text once, token by token, without allocating and without a parser: the
+//! words that make a statement write are known by their place, and whatever else there is of doubt
+//! goes to the primary with a [`Reason`]. What the text does not show (a view over a function that
+//! writes, `t.f` for `f(t)`, an unlogged table) needs [`Facts`] from the catalogue.
 
+mod classifier;
+mod commands;
+mod facts;
+mod functions;
+mod keywords;
+mod lexer;
+#[cfg(test)]
+mod properties;
+mod read;
+mod session;
+#[cfg(test)]
+mod tests;
 mod verdict;
 
+pub use facts::{Facts, FunctionFact, Identifier, Name, NoFacts, RelationFact};
 pub use verdict::{
     BeginMode, ClientEncoding, Effects, EndKind, IsolationLevel, Lexing, Pin, Reason,
     SavepointAction, Sets, Span, StatementCount, Target, TrackedParameter, TrackedSet,
     TransactionEnd, Unpins, Unreadable, Verdict,
 };
 
-/// Classifies a query string.
-pub fn classify(_sql: &[u8], _lexing: &Lexing) -> Verdict {
-    Verdict {
-        target: Target::Primary(Reason::UnknownStatement),
-        effects: Effects { writes: true, ..Effects::default() },
-        statements: StatementCount::One,
-    }
+/// Classifies a query string (without the zero byte that ends it on the wire) by its text alone.
+///
+/// It takes time linear in the length of `sql`, and memory that does not depend on it.
+pub fn classify(sql: &[u8], lexing: &Lexing) -> Verdict {
+    classify_with(sql, lexing, &mut NoFacts)
+}
+
+/// The same, with what the catalogue of the session's database knows.
+pub fn classify_with<F: Facts>(sql: &[u8], lexing: &Lexing, facts: &mut F) -> Verdict {
+    classifier::Classifier::classify(sql, lexing, facts)
 }

@@ -235,6 +235,31 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Whether what it names changes the database or takes locks, or may.
+    pub(super) const fn writes(&self) -> bool {
+        match self {
+            Self::Writes(_)
+            | Self::WritingFunction(_)
+            | Self::UnknownFunction(_)
+            | Self::RowLock(_)
+            | Self::SelectInto
+            | Self::Relation(_)
+            | Self::EscapedName(_)
+            | Self::UnknownStatement
+            | Self::NotParsable(_) => true,
+            Self::ServerFunction(_)
+            | Self::SystemName(_)
+            | Self::ShowParameter(_)
+            | Self::Utility(_)
+            | Self::TransactionControl(_)
+            | Self::SessionState(_)
+            | Self::MultipleStatements
+            | Self::Hint => false,
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -274,9 +299,10 @@ impl fmt::Display for Unreadable {
 
 /// What a query string does to its transaction and session, besides answering.
 ///
-/// For several statements this is the union, without their order. Take [`Effects::unpins`] before
-/// [`Effects::pins_session`], and the transaction's true state from ReadyForQuery. Effects hidden
-/// in functions, `DO` blocks and triggers are not seen.
+/// It is what happens if the statements succeed. For several statements this is the union, without
+/// their order: take [`Effects::unpins`] before [`Effects::pins_session`], and the transaction's
+/// true state from ReadyForQuery. Effects hidden in functions, `DO` blocks and triggers are not
+/// seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Effects {
     /// It opens a transaction, in this mode.
@@ -489,6 +515,4 @@ pub struct Unpins {
     pub deallocate_all: bool,
     /// `CLOSE ALL`: all cursors.
     pub close_all: bool,
-    /// `pg_advisory_unlock_all()`.
-    pub advisory_unlock_all: bool,
 }

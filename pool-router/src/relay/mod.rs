@@ -319,13 +319,16 @@ impl<S> Relay<S> {
             progress |= self.read_client(io, buffers, now);
             progress |= self.advance(now);
             progress |= self.flush(io, now);
-            self.settle(now);
+            progress |= self.settle(now);
             self.limit_farewell(now);
             if let Some(job) = self.job.take() {
                 self.deriving = true;
                 return Turn::Derive(job);
             }
-            if !progress && !self.wants.any() && !matches!(self.phase, Phase::Finished) {
+            if self.doorbell || self.wants.any() {
+                return Turn::Service;
+            }
+            if !progress {
                 return Turn::Wait(self.timer.map(|(at, _)| at));
             }
         }
@@ -535,12 +538,17 @@ impl<S> Relay<S> {
         progress
     }
 
-    /// After writing: lets go of a server that has done its part, or of the client.
-    fn settle(&mut self, now: Instant) {
+    /// After writing: lets go of a server that has done its part, or of the client. Returns whether
+    /// that left something to write.
+    fn settle(&mut self, now: Instant) -> bool {
         match self.phase {
             Phase::Ready => {}
-            Phase::Gone => return self.clean_up(now),
-            Phase::Startup(_) | Phase::Closing | Phase::Finished => return,
+            Phase::Gone => {
+                let before = self.active.is_some();
+                self.clean_up(now);
+                return before != self.active.is_some();
+            }
+            Phase::Startup(_) | Phase::Closing | Phase::Finished => return false,
         }
         let at_rest = self
             .active
@@ -562,7 +570,9 @@ impl<S> Relay<S> {
         if at_rest && self.waiting.is_none() && self.wants.acquire.is_none() {
             if self.draining {
                 self.fatal(SqlState::ADMIN_SHUTDOWN, SHUTDOWN_MESSAGE, None);
-            } else if self.timer.is_none()
+                return true;
+            }
+            if self.timer.is_none()
                 && let Some(limit) = self.settings().client_idle_limit
             {
                 self.timer = Some((now + limit, Timer::ClientIdle));
@@ -570,6 +580,7 @@ impl<S> Relay<S> {
         } else {
             self.stop_timer(Timer::ClientIdle);
         }
+        false
     }
 
     /// Parks the active link (session mode) or gives it back (transaction mode).

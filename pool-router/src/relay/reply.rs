@@ -39,6 +39,10 @@ impl<S> Relay<S> {
                     let dropped = if link.streaming == Streaming::Drop { left.min(bytes) } else { 0 };
                     self.client.output.skip(&mut link.input, dropped);
                     self.client.output.forward(&mut link.input, bytes - dropped);
+                    if bytes > left {
+                        // Whatever it ends in began here, and is forwarded.
+                        link.streaming = Streaming::Forward;
+                    }
                     After::Nothing
                 }
                 Ok(Seen::Message { tag, frame }) => {

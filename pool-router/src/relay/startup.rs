@@ -110,7 +110,8 @@ impl<S> Relay<S> {
                 Stage::Packet => self.read_packet(now),
                 Stage::Auth(_) => self.read_password(),
                 Stage::Welcome { setting: true } => self.welcome_set(),
-                Stage::Place | Stage::Identity | Stage::Welcome { setting: false } => false,
+                Stage::Welcome { setting: false } => self.welcome_server_found(),
+                Stage::Place | Stage::Identity => false,
             };
             if !moved {
                 break;
@@ -439,6 +440,14 @@ impl<S> Relay<S> {
         if let Some(startup) = self.startup() {
             startup.stage = Stage::Welcome { setting: true };
         }
+    }
+
+    /// The server that is to be asked is known to be alive now: it can be asked.
+    fn welcome_server_found(&mut self) -> bool {
+        if self.active.as_ref().is_some_and(|link| link.verified) {
+            self.doorbell = true;
+        }
+        false
     }
 
     /// The parameters may be set now: the hub is to know.
