@@ -1,7 +1,8 @@
 //! Asks the primary what a standby refused.
 //!
 //! The text of a statement does not tell everything: a view may call a function that writes, a
-//! table may be unlogged. A standby then refuses (25006, 0A000 and kin). As long as the client has
+//! table may be unlogged. A standby then refuses (25006, 0A000 and kin), or it is shut down before
+//! it answers. As long as the client has
 //! seen nothing of the answer, the same statement or batch is sent to the primary instead, once.
 //!
 //! For that a copy of it is kept until the standby's first row or completion, and the messages
@@ -14,9 +15,10 @@ use pgwire_core::tag::{BackendTag, TagSet};
 use super::Relay;
 
 /// SQLSTATEs with which a standby refuses what the primary may well do: read-only transaction,
-/// feature not supported (in recovery), undefined table (temporary, or not replayed yet), and
-/// serialization failure (conflict with recovery).
-const REFUSALS: [&[u8; 5]; 4] = [b"25006", b"0A000", b"42P01", b"40001"];
+/// feature not supported (in recovery), undefined table (temporary, or not replayed yet),
+/// serialization failure (conflict with recovery), and its own shutdown or crash.
+const REFUSALS: [&[u8; 5]; 7] =
+    [b"25006", b"0A000", b"42P01", b"40001", b"57P01", b"57P02", b"57P03"];
 
 /// How the answer of a standby begins.
 enum Beginning {
@@ -54,26 +56,32 @@ impl<S> Relay<S> {
                 false
             }
             Beginning::Refusal => {
-                if !self.session.in_batch
-                    && self.client.framer.at_boundary()
-                    && self.client.input.put_back(&self.session.replay)
+                if self.take_back()
                     && let Some(link) = &mut self.active
                 {
-                    tracing::debug!(
-                        client = self.id.index,
-                        node = link.node().0,
-                        "a standby refused: asking the primary"
-                    );
                     link.pipeline.swallow_all();
-                    self.session.statements.batch_undone();
-                    self.session.facts.clear();
-                    self.session.chosen = None;
-                    self.session.healing = true;
                 }
-                self.session.replay.clear();
                 false
             }
         }
+    }
+
+    /// Makes the statement or batch that a standby was asked the next one again, for the primary.
+    /// Returns whether that was possible: nothing of the answer may have been passed on.
+    pub(super) fn take_back(&mut self) -> bool {
+        let possible = !self.session.replay.is_empty()
+            && !self.session.in_batch
+            && self.client.framer.at_boundary()
+            && self.client.input.put_back(&self.session.replay);
+        self.session.replay.clear();
+        if possible {
+            tracing::debug!(client = self.id.index, "a standby refused: asking the primary");
+            self.session.statements.batch_undone();
+            self.session.facts.clear();
+            self.session.chosen = None;
+            self.session.healing = true;
+        }
+        possible
     }
 
     fn beginning(&self) -> Beginning {

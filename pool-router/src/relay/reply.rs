@@ -231,6 +231,13 @@ impl<S> Relay<S> {
         let node = link.node();
         let between = link.framer.at_boundary();
         drop(link);
+        if matches!(self.phase, Phase::Ready)
+            && (self.session.healing || self.take_back())
+            && !self.session.pinned
+        {
+            // Only reads run on standbys: the primary answers instead, and nobody notices.
+            return;
+        }
         match self.phase {
             Phase::Startup(_) => self.welcome_link_lost(),
             Phase::Ready if idle && !self.session.pinned => {
