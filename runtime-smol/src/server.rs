@@ -39,8 +39,10 @@ pub(crate) fn main() -> ExitCode {
         log(notice);
     }
     let served = runtime(&context.settings).and_then(|executor| {
+        // A task of its own: otherwise every event of whatever client would poll it.
+        let served = executor.spawn(serve(context, executor.clone()));
         // Connections that are still being opened at the end are of no use to anybody.
-        smol::block_on(executor.run(serve(context, executor.clone())))
+        smol::block_on(executor.run(served))
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
