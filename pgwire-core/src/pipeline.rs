@@ -306,6 +306,18 @@ impl Pipeline {
         Ok(())
     }
 
+    /// Keeps the replies to everything under way from the client: it will be asked again elsewhere.
+    pub fn swallow_all(&mut self) {
+        for entry in &mut self.queue {
+            match entry {
+                Entry::Sent(_, disposition, _) | Entry::MaybeSync(disposition, _) => {
+                    *disposition = Disposition::Swallow;
+                }
+                Entry::Fake(_) => {}
+            }
+        }
+    }
+
     /// The next reply that the proxy is to make now, if its turn has come.
     pub fn poll_fake(&mut self) -> Option<FakeReply> {
         self.drop_unanswered();

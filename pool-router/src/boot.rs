@@ -56,8 +56,8 @@ pub fn boot(
 
     let hba = if settings.enable_pool_hba {
         let path = cli.hba_file();
-        let text = must_read(&path)
-            .map_err(|why| failure(format!("could not read {path}: {why}")))?;
+        let text =
+            must_read(&path).map_err(|why| failure(format!("could not read {path}: {why}")))?;
         let hba = Hba::parse(&path, &text, &mut must_read)
             .map_err(|errors| failure(errors.to_string()))?;
         notices.extend(hba.notices().iter().cloned());

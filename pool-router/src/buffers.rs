@@ -120,6 +120,22 @@ impl InBuf {
         }
     }
 
+    /// Puts bytes that were written back in front of what was not looked at. Possible only while
+    /// nothing waits to be written, and if all of it fits; returns whether it was.
+    pub(crate) fn put_back(&mut self, bytes: &[u8]) -> bool {
+        let unparsed = self.end - self.parsed;
+        if self.decided_len() > 0 || bytes.len() + unparsed > BUFFER_SIZE {
+            return false;
+        }
+        let data = self.data.get_or_insert_with(|| vec![0; BUFFER_SIZE].into_boxed_slice());
+        data.copy_within(self.parsed..self.end, bytes.len());
+        if let Some(front) = data.get_mut(..bytes.len()) {
+            front.copy_from_slice(bytes);
+        }
+        (self.start, self.parsed, self.end) = (0, 0, bytes.len() + unparsed);
+        true
+    }
+
     /// Forgets everything.
     pub(crate) fn clear(&mut self) {
         (self.start, self.parsed, self.end) = (0, 0, 0);

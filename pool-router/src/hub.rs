@@ -84,6 +84,8 @@ pub enum Shutdown {
     Fast,
 }
 
+type UserAndDatabase = (Box<[u8]>, Box<[u8]>);
+
 #[derive(Debug)]
 struct Client<S, D> {
     generation: u32,
@@ -123,7 +125,7 @@ pub struct Hub<S, D> {
     nodes: Vec<Node<S>>,
     identities: Slab<IdentityEntry>,
     identity_index: BTreeMap<Arc<Identity>, IdentityId>,
-    groups: BTreeMap<(Box<[u8]>, Box<[u8]>), GroupId>,
+    groups: BTreeMap<UserAndDatabase, GroupId>,
     next_group: u32,
     clients: Slab<Client<S, D>>,
     next_generation: u32,

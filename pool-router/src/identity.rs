@@ -58,7 +58,8 @@ impl Requested {
         let mut parameters: Vec<Parameter> = Vec::new();
         let mut tracked: Vec<Parameter> = Vec::new();
         for (name, value) in message.params() {
-            if matches!(name, b"user" | b"database" | b"replication") || name.starts_with(b"_pq_.") {
+            if matches!(name, b"user" | b"database" | b"replication") || name.starts_with(b"_pq_.")
+            {
                 continue;
             }
             let into = if share && is_tracked(name) { &mut tracked } else { &mut parameters };

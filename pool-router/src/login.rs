@@ -109,8 +109,7 @@ impl ConnectError {
     pub fn encode(&self, out: &mut Vec<u8>, severity: Severity, host: &dyn fmt::Display) {
         if let Self::Refused { code, message } = self {
             let message = message.as_ref();
-            let error =
-                ErrorResponse { severity, code: *code, message, detail: None, hint: None };
+            let error = ErrorResponse { severity, code: *code, message, detail: None, hint: None };
             encode::error_response(out, &error);
             return;
         }
@@ -290,9 +289,7 @@ impl<S> Login<S> {
             }
             BackendTag::PARAMETER_STATUS => {
                 let status = ParameterStatus::parse(frame)?;
-                self.params
-                    .set(status.name, status.value)
-                    .map_err(|_| ConnectError::Unexpected)?;
+                self.params.set(status.name, status.value).map_err(|_| ConnectError::Unexpected)?;
             }
             BackendTag::BACKEND_KEY_DATA => {
                 let data = BackendKeyData::parse(frame)?;

@@ -1,2 +1,18 @@
-//! pgweir
-fn main() {}
+//! `pgweir-smol`: pgweir on smol: sockets, DNS, timers, signals and files. What the bytes mean, and what is to
+//! be done with them, is decided in `pool-router`.
+
+mod dial;
+mod files;
+mod listen;
+mod orders;
+mod server;
+mod shared;
+mod signals;
+mod socket;
+mod tasks;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    server::main()
+}

@@ -92,7 +92,10 @@ fn named(error: io::Error, name: &str) -> io::Error {
 }
 
 /// Accepts clients on all listeners until the future is dropped.
-pub(crate) fn accept_all(shared: &Arc<Shared>, listeners: &mut Listeners) -> tokio::task::JoinSet<()> {
+pub(crate) fn accept_all(
+    shared: &Arc<Shared>,
+    listeners: &mut Listeners,
+) -> tokio::task::JoinSet<()> {
     let mut set = tokio::task::JoinSet::new();
     for listener in listeners.tcp.drain(..) {
         let shared = shared.clone();

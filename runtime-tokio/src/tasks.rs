@@ -32,8 +32,7 @@ pub(crate) async fn serve(
     doorbell: Doorbell,
 ) {
     let entropy = Entropy(random());
-    let relay =
-        Relay::new(id, shared.context.clone(), socket, transport, entropy, shared.now());
+    let relay = Relay::new(id, shared.context.clone(), socket, transport, entropy, shared.now());
     let mut task =
         Box::new(ClientTask { shared, relay, doorbell, alarm: Alarm::default(), derivation: None });
     poll_fn(|cx| task.poll(cx)).await;

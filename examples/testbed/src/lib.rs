@@ -134,6 +134,7 @@ macro_rules! suite {
                 login::wrong_password,
                 login::pool_hba,
                 login::unix_socket,
+                login::clients_beyond_the_limit_wait,
                 login::too_many_clients,
             );
         }

@@ -60,7 +60,7 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
     }
 
     fn run(&mut self) -> Lexed<(Target, StatementCount)> {
-        self.lexer.peek()?;
+        self.lexer.peek();
         let hint = self.lexer.hint;
         let mut count = StatementCount::Zero;
         while let Some(token) = self.lexer.next()? {
@@ -125,7 +125,7 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
             return Ok(None);
         }
         let keyword = match token.kind {
-            Kind::Word => Keyword::of(self.text(token)),
+            Kind::Word => Keyword::at(self.sql, token.start, token.end),
             _ => None,
         };
         Ok(Some(Part { token, keyword }))
@@ -135,7 +135,7 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
         use Keyword as K;
         let keyword = match first.kind {
             Kind::Open => return self.read(first),
-            Kind::Word => Keyword::of(self.text(first)),
+            Kind::Word => Keyword::at(self.sql, first.start, first.end),
             _ => None,
         };
         let Some(keyword) = keyword else {
@@ -209,7 +209,7 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
         }
         while let Some(token) = self.lexer.next()? {
             match token.kind {
-                Kind::Word | Kind::Quoted => self.opaque_name(token)?,
+                Kind::Word | Kind::Quoted => self.opaque_name(token),
                 Kind::Open => depth += 1,
                 Kind::Close => depth = depth.checked_sub(1).ok_or(Unreadable::Unbalanced)?,
                 // Rules hold lists of commands in parentheses.
@@ -221,13 +221,12 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
         if depth == 0 { Ok(()) } else { Err(Unreadable::Unbalanced) }
     }
 
-    pub(super) fn opaque_name(&mut self, token: Token) -> Lexed<()> {
-        if self.lexer.peek()? == Some(b'(')
+    pub(super) fn opaque_name(&mut self, token: Token) {
+        if self.lexer.peek() == Some(b'(')
             && let Some(effect) = session_effect(self.text(token))
         {
             self.session_effect(effect);
         }
-        Ok(())
     }
 
     /// Notes what a function call does to the session; `set_config` as for the session.

@@ -172,7 +172,7 @@ impl<F: Facts> Classifier<'_, '_, F> {
             let keyword = match token.kind {
                 // Behind a dot and AS any keyword is a name.
                 Kind::Word if !matches!(before, Some(Seen::Dot | Seen::Keyword(K::As))) => {
-                    Keyword::of(self.text(token))
+                    Keyword::at(self.sql, token.start, token.end)
                 }
                 _ => None,
             };
@@ -198,7 +198,7 @@ impl<F: Facts> Classifier<'_, '_, F> {
                 Some(_) | None => head = false,
             }
             if is_name {
-                self.opaque_name(token)?;
+                self.opaque_name(token);
             }
             before_that = before;
             before = match (token.kind, keyword) {

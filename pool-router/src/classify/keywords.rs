@@ -597,16 +597,34 @@ const fn capitals(packed: u128) -> u128 {
 
 impl Keyword {
     /// The keyword that an unquoted identifier is.
-    #[inline]
+    #[cfg(test)]
     pub(super) fn of(name: &[u8]) -> Option<Self> {
-        let mut bytes = [0_u8; PACKED_LENGTH];
-        let Some(head) = bytes.get_mut(..name.len()) else {
-            return name
+        Self::at(name, 0, name.len())
+    }
+
+    /// The keyword that stands in `sql` from `start` to before `end`.
+    #[inline]
+    pub(super) fn at(sql: &[u8], start: usize, end: usize) -> Option<Self> {
+        let length = end.wrapping_sub(start);
+        if length == 0 || length > PACKED_LENGTH {
+            let long = sql.get(start..end)?;
+            return long
                 .eq_ignore_ascii_case(b"current_timestamp")
                 .then_some(Self::CurrentTimestamp);
+        }
+        let rest = sql.get(start..)?;
+        let bytes = match rest.first_chunk::<PACKED_LENGTH>() {
+            Some(bytes) => u128::from_le_bytes(*bytes),
+            None => {
+                let mut bytes = [0_u8; PACKED_LENGTH];
+                for (to, from) in bytes.iter_mut().zip(rest) {
+                    *to = *from;
+                }
+                u128::from_le_bytes(bytes)
+            }
         };
-        head.copy_from_slice(name);
-        let packed = capitals(u128::from_le_bytes(bytes));
+        // What stands behind the word is cut off.
+        let packed = capitals(bytes & (u128::MAX >> (8 * (PACKED_LENGTH - length))));
         let mut slot = slot_of(packed);
         loop {
             let at = usize::from(*INDEX.get(slot)?);

@@ -36,6 +36,10 @@ pub(super) enum Kind {
     TypeCast,
     /// Any other operator or punctuation.
     Operator,
+    /// The end of the text; no token.
+    End,
+    /// No token: what stands here cannot be read.
+    Unreadable,
 }
 
 /// A token and its place in the text.
@@ -89,17 +93,22 @@ fn is(byte: u8, class: u8) -> bool {
 #[derive(Debug, Clone)]
 pub(super) struct Lexer<'a> {
     sql: &'a [u8],
+    /// Where the next token, or the blanks before it, begin.
     at: usize,
+    /// Where the token begins that was read last.
+    start: usize,
+    /// Behind its last byte.
+    end: usize,
     standard_strings: bool,
     /// A comment `/*NO LOAD BALANCE*/` was skipped.
     pub(super) hint: bool,
+    /// Why no token could be read.
+    failure: Option<Unreadable>,
 }
-
-type Lexed<T> = Result<T, Unreadable>;
 
 impl<'a> Lexer<'a> {
     pub(super) const fn new(sql: &'a [u8], standard_strings: bool) -> Self {
-        Self { sql, at: 0, standard_strings, hint: false }
+        Self { sql, at: 0, start: 0, end: 0, standard_strings, hint: false, failure: None }
     }
 
     #[inline]
@@ -123,16 +132,28 @@ impl<'a> Lexer<'a> {
         at
     }
 
-    /// Skips blanks and comments and says which byte follows.
+    /// Skips blanks and comments and says which byte follows. A comment without end is not
+    /// skipped: the next token will not be readable.
     #[inline]
-    pub(super) fn peek(&mut self) -> Lexed<Option<u8>> {
+    pub(super) fn peek(&mut self) -> Option<u8> {
         loop {
             self.at = self.run(self.at, BLANK);
-            match (self.byte(self.at), self.byte(self.at + 1)) {
-                (Some(b'-'), Some(b'-')) => self.at = self.line_end(self.at + 2),
-                (Some(b'/'), Some(b'*')) => self.block_comment()?,
-                (byte, _) => return Ok(byte),
+            let byte = self.byte(self.at);
+            if !matches!(byte, Some(b'-' | b'/')) || !self.comment() {
+                return byte;
             }
+        }
+    }
+
+    /// Skips a comment, if one begins here and ends.
+    fn comment(&mut self) -> bool {
+        match (self.byte(self.at), self.byte(self.at + 1)) {
+            (Some(b'-'), Some(b'-')) => {
+                self.at = self.line_end(self.at + 2);
+                true
+            }
+            (Some(b'/'), Some(b'*')) => self.block_comment(),
+            _ => false,
         }
     }
 
@@ -141,7 +162,7 @@ impl<'a> Lexer<'a> {
         memchr2(b'\n', b'\r', self.rest(from)).map_or(self.sql.len(), |length| from + length)
     }
 
-    fn block_comment(&mut self) -> Lexed<()> {
+    fn block_comment(&mut self) -> bool {
         let start = self.at + 2;
         let mut depth = 1_usize;
         let mut at = start;
@@ -159,13 +180,13 @@ impl<'a> Lexer<'a> {
                         let text = self.sql.get(start..at - 2).unwrap_or_default();
                         self.hint |= text.trim_ascii().eq_ignore_ascii_case(b"NO LOAD BALANCE");
                         self.at = at;
-                        return Ok(());
+                        return true;
                     }
                 }
                 _ => at += 1,
             }
         }
-        Err(Unreadable::Unterminated)
+        false
     }
 
     /// The next token; `None` at the end.
@@ -174,84 +195,107 @@ impl<'a> Lexer<'a> {
     ///
     /// [`Unreadable`] if no token can be read here. The lexer is of no use afterwards.
     #[inline]
-    pub(super) fn next(&mut self) -> Lexed<Option<Token>> {
-        let Some(first) = self.peek()? else { return Ok(None) };
+    pub(super) fn next(&mut self) -> Result<Option<Token>, Unreadable> {
+        match self.advance() {
+            Kind::End => Ok(None),
+            Kind::Unreadable => Err(self.failure()),
+            kind => Ok(Some(self.token(kind))),
+        }
+    }
+
+    /// The token read last, which was of this kind.
+    #[inline]
+    pub(super) const fn token(&self, kind: Kind) -> Token {
+        Token { kind, start: self.start, end: self.end }
+    }
+
+    /// Why the last token was not readable.
+    pub(super) fn failure(&self) -> Unreadable {
+        self.failure.unwrap_or(Unreadable::Unterminated)
+    }
+
+    /// Reads the next token and says what it is; [`Lexer::token`] says where. This is the way in
+    /// for the loop that every query passes: its answer fits a register.
+    pub(super) fn advance(&mut self) -> Kind {
+        let Some(first) = self.peek() else { return Kind::End };
         let start = self.at;
+        self.start = start;
         if is(first, WORD_START) {
             let end = self.run(start + 1, WORD);
             // A prefix of a quote is a word of one letter right before it.
             if end == start + 1 {
-                return self.word_or_prefix(first, start).map(Some);
+                return self.word_or_prefix(first, start);
             }
-            return Ok(self.token(Kind::Word, start, end));
+            return self.found(Kind::Word, end);
         }
-        let kind = match first {
-            b'(' => Kind::Open,
-            b')' => Kind::Close,
-            b']' => Kind::CloseBracket,
-            b',' => Kind::Comma,
-            b';' => Kind::Semicolon,
-            b'[' => Kind::Operator,
-            b'0'..=b'9' => return self.number().map(Some),
-            b'\'' => {
-                let escapes = !self.standard_strings;
-                return self.string(start, start + 1, StringStyle::plain(escapes)).map(Some);
-            }
-            b'"' => return self.quoted(Kind::Quoted, start + 1).map(Some),
-            b'$' => return self.dollar().map(Some),
+        let (kind, length) = match first {
+            b'(' => (Kind::Open, 1),
+            b')' => (Kind::Close, 1),
+            b']' => (Kind::CloseBracket, 1),
+            b',' => (Kind::Comma, 1),
+            b';' => (Kind::Semicolon, 1),
+            b'[' => (Kind::Operator, 1),
+            b'0'..=b'9' => return self.number(),
+            b'\'' => return self.string(start + 1, StringStyle::plain(self.standard_strings)),
+            b'"' => return self.quoted(Kind::Quoted, start + 1),
+            b'$' => return self.dollar(),
             b'.' => match self.byte(start + 1) {
-                Some(b'0'..=b'9') => return self.number().map(Some),
-                Some(b'.') => return Ok(self.token(Kind::Operator, start, start + 2)),
-                _ => Kind::Dot,
+                Some(b'0'..=b'9') => return self.number(),
+                Some(b'.') => (Kind::Operator, 2),
+                _ => (Kind::Dot, 1),
             },
             b':' => match self.byte(start + 1) {
-                Some(b':') => return Ok(self.token(Kind::TypeCast, start, start + 2)),
-                Some(b'=') => return Ok(self.token(Kind::Operator, start, start + 2)),
-                _ => Kind::Operator,
+                Some(b':') => (Kind::TypeCast, 2),
+                Some(b'=') => (Kind::Operator, 2),
+                _ => (Kind::Operator, 1),
             },
-            _ if is(first, OPERATOR) => return Ok(self.operator()),
-            0 => return Err(Unreadable::NulByte),
-            _ => return Err(Unreadable::StrayByte(first)),
+            _ if is(first, OPERATOR) => return self.operator(),
+            0 => return self.fail(Unreadable::NulByte),
+            _ => return self.fail(Unreadable::StrayByte(first)),
         };
-        Ok(self.token(kind, start, start + 1))
+        self.found(kind, start + length)
     }
 
     #[inline]
-    fn token(&mut self, kind: Kind, start: usize, end: usize) -> Option<Token> {
+    fn found(&mut self, kind: Kind, end: usize) -> Kind {
+        self.end = end;
         self.at = end;
-        Some(Token { kind, start, end })
+        kind
     }
 
-    fn word_or_prefix(&mut self, first: u8, start: usize) -> Lexed<Token> {
+    #[cold]
+    fn fail(&mut self, why: Unreadable) -> Kind {
+        self.failure = Some(why);
+        Kind::Unreadable
+    }
+
+    fn word_or_prefix(&mut self, first: u8, start: usize) -> Kind {
         match (first.to_ascii_lowercase(), self.byte(start + 1), self.byte(start + 2)) {
-            (b'e', Some(b'\''), _) => self.string(start, start + 2, StringStyle::Escapes),
-            (b'b' | b'x', Some(b'\''), _) => self.string(start, start + 2, StringStyle::Bits),
+            (b'e', Some(b'\''), _) => self.string(start + 2, StringStyle::Escapes),
+            (b'b' | b'x', Some(b'\''), _) => self.string(start + 2, StringStyle::Bits),
             // `N` stands for the type and what follows is a plain string: nobody needs both.
             (b'n', Some(b'\''), _) => {
-                let escapes = !self.standard_strings;
-                self.string(start, start + 2, StringStyle::plain(escapes))
+                self.string(start + 2, StringStyle::plain(self.standard_strings))
             }
             (b'u', Some(b'&'), Some(b'\'')) if self.standard_strings => {
-                self.string(start, start + 3, StringStyle::Doubling)
+                self.string(start + 3, StringStyle::Doubling)
             }
-            (b'u', Some(b'&'), Some(b'\'')) => Err(Unreadable::BadQuote),
+            (b'u', Some(b'&'), Some(b'\'')) => self.fail(Unreadable::BadQuote),
             (b'u', Some(b'&'), Some(b'"')) => self.quoted(Kind::EscapedQuoted, start + 3),
-            _ => {
-                self.at = start + 1;
-                Ok(Token { kind: Kind::Word, start, end: start + 1 })
-            }
+            _ => self.found(Kind::Word, start + 1),
         }
     }
 
     /// A string whose opening quote ends before `body`.
-    fn string(&mut self, start: usize, body: usize, style: StringStyle) -> Lexed<Token> {
+    fn string(&mut self, body: usize, style: StringStyle) -> Kind {
         let mut at = body;
         loop {
             let found = match style {
                 StringStyle::Escapes => memchr2(b'\'', b'\\', self.rest(at)),
                 StringStyle::Doubling | StringStyle::Bits => memchr(b'\'', self.rest(at)),
             };
-            at += found.ok_or(Unreadable::Unterminated)?;
+            let Some(length) = found else { return self.fail(Unreadable::Unterminated) };
+            at += length;
             if self.byte(at) == Some(b'\\') {
                 at += 2;
                 continue;
@@ -263,11 +307,9 @@ impl<'a> Lexer<'a> {
             }
             match self.continuation(at) {
                 Some(next) => at = next,
-                None => break,
+                None => return self.found(Kind::String, at),
             }
         }
-        self.at = at;
-        Ok(Token { kind: Kind::String, start, end: at })
     }
 
     /// Behind the quote that goes on with a string which ended at `from`: the two are parted by
@@ -290,29 +332,33 @@ impl<'a> Lexer<'a> {
     }
 
     /// A quoted identifier whose opening quote ends before `body`.
-    fn quoted(&mut self, kind: Kind, body: usize) -> Lexed<Token> {
+    fn quoted(&mut self, kind: Kind, body: usize) -> Kind {
         let mut at = body;
         loop {
-            at += memchr(b'"', self.rest(at)).ok_or(Unreadable::Unterminated)?;
+            let Some(length) = memchr(b'"', self.rest(at)) else {
+                return self.fail(Unreadable::Unterminated);
+            };
+            at += length;
             if self.byte(at + 1) != Some(b'"') {
                 break;
             }
             at += 2;
         }
         if at == body {
-            return Err(Unreadable::BadQuote);
+            return self.fail(Unreadable::BadQuote);
         }
+        self.start = body;
+        self.end = at;
         self.at = at + 1;
-        Ok(Token { kind, start: body, end: at })
+        kind
     }
 
     /// A parameter or a dollar-quoted string.
-    fn dollar(&mut self) -> Lexed<Token> {
-        let start = self.at;
+    fn dollar(&mut self) -> Kind {
+        let start = self.start;
         let word = start + 1;
         if self.byte(word).is_some_and(|byte| is(byte, DIGIT)) {
-            let end = self.run(word, DIGIT);
-            return self.literal(start, end);
+            return self.literal(self.run(word, DIGIT));
         }
         let mut at = word;
         if self.byte(at).is_some_and(|byte| is(byte, WORD_START)) {
@@ -324,25 +370,34 @@ impl<'a> Lexer<'a> {
             }
         }
         if self.byte(at) != Some(b'$') {
-            return Err(Unreadable::StrayByte(b'$'));
+            return self.fail(Unreadable::StrayByte(b'$'));
         }
         let body = at + 1;
         let delimiter = self.sql.get(start..body).unwrap_or_default();
         let mut from = body;
         loop {
-            from += memchr(b'$', self.rest(from)).ok_or(Unreadable::Unterminated)?;
+            let Some(length) = memchr(b'$', self.rest(from)) else {
+                return self.fail(Unreadable::Unterminated);
+            };
+            from += length;
             // The tag holds no `$`: a failed comparison ends before the next candidate begins.
             if self.rest(from).starts_with(delimiter) {
-                break;
+                return self.found(Kind::String, from + delimiter.len());
             }
             from += 1;
         }
-        self.at = from + delimiter.len();
-        Ok(Token { kind: Kind::String, start, end: self.at })
     }
 
-    fn number(&mut self) -> Lexed<Token> {
-        let start = self.at;
+    fn number(&mut self) -> Kind {
+        let end = self.run(self.start, DIGIT);
+        match self.byte(end) {
+            Some(byte) if byte == b'.' || is(byte, WORD_START) => self.odd_number(self.start),
+            _ => self.found(Kind::Literal, end),
+        }
+    }
+
+    /// A number that is more than a row of digits.
+    fn odd_number(&mut self, start: usize) -> Kind {
         if self.byte(start) == Some(b'0') {
             let digits: Option<fn(&u8) -> bool> = match self.byte(start + 1) {
                 Some(b'x' | b'X') => Some(u8::is_ascii_hexdigit),
@@ -351,8 +406,7 @@ impl<'a> Lexer<'a> {
                 _ => None,
             };
             if let Some(digits) = digits {
-                let end = self.digits(start + 2, digits);
-                return self.literal(start, end);
+                return self.literal(self.digits(start + 2, digits));
             }
         }
         let mut end = self.digits(start, u8::is_ascii_digit);
@@ -367,7 +421,7 @@ impl<'a> Lexer<'a> {
                 end = self.digits(power, u8::is_ascii_digit);
             }
         }
-        self.literal(start, end)
+        self.literal(end)
     }
 
     /// Behind the digits from `from` on, which single underscores may part (since PostgreSQL 16).
@@ -382,18 +436,20 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn literal(&mut self, start: usize, end: usize) -> Lexed<Token> {
+    fn literal(&mut self, end: usize) -> Kind {
         // Where a new token begins depends on the server's version: none of them may be guessed.
         if self.byte(end).is_some_and(|byte| is(byte, WORD_START | DIGIT)) {
-            return Err(Unreadable::TrailingJunk);
+            return self.fail(Unreadable::TrailingJunk);
         }
-        self.at = end;
-        Ok(Token { kind: Kind::Literal, start, end })
+        self.found(Kind::Literal, end)
     }
 
-    fn operator(&mut self) -> Option<Token> {
-        let start = self.at;
-        let mut end = start + 1;
+    fn operator(&mut self) -> Kind {
+        // A comment that has an end was skipped.
+        if self.byte(self.at) == Some(b'/') && self.byte(self.at + 1) == Some(b'*') {
+            return self.fail(Unreadable::Unterminated);
+        }
+        let mut end = self.start + 1;
         while let Some(byte) = self.byte(end)
             && is(byte, OPERATOR)
         {
@@ -403,7 +459,7 @@ impl<'a> Lexer<'a> {
                 _ => end += 1,
             }
         }
-        self.token(Kind::Operator, start, end)
+        self.found(Kind::Operator, end)
     }
 }
 
@@ -419,8 +475,8 @@ enum StringStyle {
 }
 
 impl StringStyle {
-    const fn plain(escapes: bool) -> Self {
-        if escapes { Self::Escapes } else { Self::Doubling }
+    const fn plain(standard_strings: bool) -> Self {
+        if standard_strings { Self::Doubling } else { Self::Escapes }
     }
 }
 

@@ -11,6 +11,8 @@ mod facts;
 mod functions;
 mod keywords;
 mod lexer;
+#[cfg(test)]
+mod properties;
 mod read;
 mod session;
 #[cfg(test)]

@@ -46,7 +46,14 @@ enum Before {
 impl Before {
     /// Whether an operand ends here for certain.
     const fn ends_operand(self) -> bool {
-        matches!(self, Self::Name | Self::Constant | Self::Close | Self::CloseBracket)
+        use Keyword as K;
+        match self {
+            Self::Name | Self::Constant | Self::Close | Self::CloseBracket | Self::TrueArgument => {
+                true
+            }
+            Self::Keyword(keyword) => matches!(keyword, K::Null | K::True | K::False | K::End),
+            _ => false,
+        }
     }
 }
 
@@ -144,8 +151,8 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
         let mut token = first;
         loop {
             match token.kind {
-                Kind::Word => self.word(body, token)?,
-                Kind::Quoted => self.name(body, token, true)?,
+                Kind::Word => self.word(body, token),
+                Kind::Quoted => self.name(body, token, true),
                 Kind::EscapedQuoted => {
                     self.doubt(Reason::EscapedName(token.span()));
                     body.pass(Before::Name);
@@ -163,11 +170,10 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
                         return Ok(());
                     }
                 }
-                Kind::Semicolon if body.depth == 0 => {
+                Kind::Semicolon | Kind::End => {
                     self.ended = true;
-                    return Ok(());
+                    return if body.depth == 0 { Ok(()) } else { Err(Unreadable::Unbalanced) };
                 }
-                Kind::Semicolon => return Err(Unreadable::Unbalanced),
                 Kind::CloseBracket => body.pass(Before::CloseBracket),
                 Kind::Comma => body.pass(Before::Comma),
                 Kind::Dot => {
@@ -178,30 +184,25 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
                 }
                 Kind::TypeCast => body.pass(Before::TypeCast),
                 Kind::Operator => body.pass(Before::Operator),
+                Kind::Unreadable => return Err(self.lexer.failure()),
             }
-            token = match self.lexer.next()? {
-                Some(next) => next,
-                None if body.depth == 0 => {
-                    self.ended = true;
-                    return Ok(());
-                }
-                None => return Err(Unreadable::Unbalanced),
-            };
+            let kind = self.lexer.advance();
+            token = self.lexer.token(kind);
         }
     }
 
     #[inline]
-    fn word(&mut self, body: &mut Body, token: Token) -> Lexed<()> {
+    fn word(&mut self, body: &mut Body, token: Token) {
         if body.before == Before::Dot {
             return self.name(body, token, false);
         }
-        match Keyword::of(self.text(token)) {
+        match Keyword::at(self.sql, token.start, token.end) {
             Some(keyword) => self.keyword(body, token, keyword),
             None => self.name(body, token, false),
         }
     }
 
-    fn keyword(&mut self, body: &mut Body, token: Token, keyword: Keyword) -> Lexed<()> {
+    fn keyword(&mut self, body: &mut Body, token: Token, keyword: Keyword) {
         use Keyword as K;
         let before = body.before;
         let mut now = Before::Keyword(keyword);
@@ -239,7 +240,7 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
             _ => {}
         }
         // Only what a parenthesis follows can be a call.
-        if self.lexer.peek()? == Some(b'(') {
+        if self.lexer.peek() == Some(b'(') {
             match keyword {
                 K::Operator if before.ends_operand() || before == Before::Keyword(K::Using) => {
                     now = Before::OperatorWord;
@@ -256,16 +257,16 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
         body.before = now;
         body.before_name = before;
         body.qualifier = Some(token);
-        Ok(())
     }
 
     /// An identifier that is no keyword.
-    fn name(&mut self, body: &mut Body, token: Token, quoted: bool) -> Lexed<()> {
+    #[inline]
+    fn name(&mut self, body: &mut Body, token: Token, quoted: bool) {
         if body.before != Before::Dot {
             body.before_name = body.before;
             body.qualifier = None;
         }
-        if self.lexer.peek()? == Some(b'(') {
+        if self.lexer.peek() == Some(b'(') {
             self.call(body, token, quoted);
         } else {
             if matches!(self.text(token).first(), Some(b'p' | b'P')) {
@@ -278,7 +279,6 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
         }
         body.before = Before::Name;
         body.qualifier = Some(token);
-        Ok(())
     }
 
     fn full_name(&self, body: &Body, token: Token, quoted: bool) -> Name<'a> {

@@ -146,7 +146,7 @@ impl<F: Facts> Classifier<'_, '_, F> {
         let text = self.text(name.token);
         let is_name = matches!(name.token.kind, Kind::Word | Kind::Quoted);
         // A name with a dot is an extension's parameter.
-        let plain = is_name && self.lexer.peek()? != Some(b'.');
+        let plain = is_name && self.lexer.peek() != Some(b'.');
         let is = |known: &str| plain && text.eq_ignore_ascii_case(known.as_bytes());
         if let Some(tracked) = TrackedParameter::of_name(text).filter(|_| plain) {
             self.sets_tracked(scope, tracked);
@@ -236,7 +236,7 @@ impl<F: Facts> Classifier<'_, '_, F> {
         use Keyword as K;
         self.settle(Reason::SessionState("RESET"));
         let Some(name) = self.part()? else { return Ok(()) };
-        let plain = self.lexer.peek()? != Some(b'.');
+        let plain = self.lexer.peek() != Some(b'.');
         match name.keyword {
             Some(K::All) => self.effects.unpins.reset_all = true,
             Some(K::Time) => self.sets_tracked(Scope::Session, TrackedParameter::TimeZone),

@@ -21,7 +21,17 @@ impl<S> Relay<S> {
         if let Some(mut link) = self.active.take() {
             self.client.output.detach(&mut link.input);
             link.output.detach(&mut self.client.input);
+            self.park_or_abandon(link);
+        }
+    }
+
+    /// Keeps a link for cleaning, unless its server is in the middle of a message of the client
+    /// that will never end.
+    fn park_or_abandon(&mut self, link: Box<Link<S>>) {
+        if self.client.framer.at_boundary() {
             self.parked.push(link);
+        } else {
+            self.abandon(&link);
         }
     }
 
@@ -42,7 +52,7 @@ impl<S> Relay<S> {
         self.wants.login = false;
         if let Some(mut link) = self.active.take() {
             link.output.detach(&mut self.client.input);
-            self.parked.push(link);
+            self.park_or_abandon(link);
         }
         self.client.output.clear();
         self.client.input.clear();
@@ -68,7 +78,7 @@ impl<S> Relay<S> {
             }
             let Some(link) = self.parked.pop() else { break };
             if !link.is_quiet() {
-                self.abandon(link);
+                self.abandon(&link);
                 continue;
             }
             let commands = self.reset_commands(&link);
@@ -79,7 +89,10 @@ impl<S> Relay<S> {
             let mut link = link;
             for sql in &commands {
                 // An empty pipeline has room for a few.
-                if link.pipeline.sent(Request::Query, Disposition::Swallow, Token::default()).is_ok()
+                if link
+                    .pipeline
+                    .sent(Request::Query, Disposition::Swallow, Token::default())
+                    .is_ok()
                 {
                     link.output.own(|out| encode::query(out, sql.as_bytes()));
                 }
@@ -103,7 +116,7 @@ impl<S> Relay<S> {
     }
 
     /// Closes a server that is still at work for a client that is gone, and stops the work.
-    fn abandon(&mut self, link: Box<Link<S>>) {
+    fn abandon(&mut self, link: &Link<S>) {
         if !link.pipeline.is_settled() {
             self.wants.cancel_server.push((link.id, link.key.clone()));
         }

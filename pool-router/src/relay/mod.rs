@@ -15,11 +15,12 @@
 //!
 //! # Files
 //! `startup` logs a client in, `query` sends its statements where they belong, `reply` takes the
-//! servers' answers, `statements` knows its prepared statements, `farewell` cleans up.
+//! servers' answers, `heal` asks the primary what a standby refused, `statements` knows its prepared statements, `farewell` cleans up.
 //!
 //! [`BUFFER_SIZE`]: crate::buffers::BUFFER_SIZE
 
 mod farewell;
+mod heal;
 mod query;
 mod reply;
 mod startup;
@@ -203,6 +204,11 @@ struct Session {
     in_batch: bool,
     /// Messages are discarded up to the next Sync, because the proxy itself refused the batch.
     skip_to_sync: bool,
+    /// The statement or batch that a standby is asked, for as long as it can still be asked of the
+    /// primary instead. Empty if there is none.
+    replay: Vec<u8>,
+    /// A standby refused the statement at the head of the input.
+    healing: bool,
     /// Facts of the Parse messages of the batch at hand, in their order.
     facts: VecDeque<Facts>,
     statements: Statements,
@@ -272,6 +278,8 @@ impl<S> Relay<S> {
                 chosen: None,
                 in_batch: false,
                 skip_to_sync: false,
+                replay: Vec::new(),
+                healing: false,
                 facts: VecDeque::new(),
                 statements: Statements::new(settings.prepared_statement_bytes),
             },
@@ -319,13 +327,16 @@ impl<S> Relay<S> {
             progress |= self.read_client(io, buffers, now);
             progress |= self.advance(now);
             progress |= self.flush(io, now);
-            self.settle(now);
+            progress |= self.settle(now);
             self.limit_farewell(now);
             if let Some(job) = self.job.take() {
                 self.deriving = true;
                 return Turn::Derive(job);
             }
-            if !progress && !self.wants.any() && !matches!(self.phase, Phase::Finished) {
+            if self.doorbell || self.wants.any() {
+                return Turn::Service;
+            }
+            if !progress {
                 return Turn::Wait(self.timer.map(|(at, _)| at));
             }
         }
@@ -535,17 +546,21 @@ impl<S> Relay<S> {
         progress
     }
 
-    /// After writing: lets go of a server that has done its part, or of the client.
-    fn settle(&mut self, now: Instant) {
+    /// After writing: lets go of a server that has done its part, or of the client. Returns whether
+    /// that left something to write.
+    fn settle(&mut self, now: Instant) -> bool {
         match self.phase {
             Phase::Ready => {}
-            Phase::Gone => return self.clean_up(now),
-            Phase::Startup(_) | Phase::Closing | Phase::Finished => return,
+            Phase::Gone => {
+                let before = self.active.is_some();
+                self.clean_up(now);
+                return before != self.active.is_some();
+            }
+            Phase::Startup(_) | Phase::Closing | Phase::Finished => return false,
         }
-        let at_rest = self
-            .active
-            .as_ref()
-            .is_none_or(|link| link.is_quiet() && link.pipeline.status() == TransactionStatus::Idle);
+        let at_rest = self.active.as_ref().is_none_or(|link| {
+            link.is_quiet() && link.pipeline.status() == TransactionStatus::Idle
+        });
         if let Some(link) = &self.active
             && self.is_transaction_mode()
             && !self.session.pinned
@@ -554,6 +569,8 @@ impl<S> Relay<S> {
             && link.input.is_parsed()
             && link.output.is_empty()
             && link.verified
+            // The rest of a message that the server has begun to read still belongs to it.
+            && self.client.framer.at_boundary()
             // A statement that waits for just this server keeps it.
             && self.session.chosen.is_none()
         {
@@ -562,7 +579,9 @@ impl<S> Relay<S> {
         if at_rest && self.waiting.is_none() && self.wants.acquire.is_none() {
             if self.draining {
                 self.fatal(SqlState::ADMIN_SHUTDOWN, SHUTDOWN_MESSAGE, None);
-            } else if self.timer.is_none()
+                return true;
+            }
+            if self.timer.is_none()
                 && let Some(limit) = self.settings().client_idle_limit
             {
                 self.timer = Some((now + limit, Timer::ClientIdle));
@@ -570,6 +589,7 @@ impl<S> Relay<S> {
         } else {
             self.stop_timer(Timer::ClientIdle);
         }
+        false
     }
 
     /// Parks the active link (session mode) or gives it back (transaction mode).

@@ -112,9 +112,7 @@ impl<S> Relay<S> {
             self.drop_input(len);
             if tag == FrontendTag::SYNC {
                 self.session.skip_to_sync = false;
-                self.client
-                    .output
-                    .own(|out| encode::ready_for_query(out, TransactionStatus::Idle));
+                self.client.output.own(|out| encode::ready_for_query(out, TransactionStatus::Idle));
             }
             return Ok(Step::Done);
         }
@@ -192,6 +190,7 @@ impl<S> Relay<S> {
                 sql.trim_end_matches('\0')
             );
         }
+        self.arm(len);
         self.started(facts);
         self.note(Request::Query, Token::default());
         self.session.statements.batch_sent();
@@ -212,10 +211,12 @@ impl<S> Relay<S> {
         len: usize,
     ) -> Result<Step, DecodeError> {
         if !self.session.in_batch {
-            let Some(facts) = self.peek_batch()? else { return Ok(Step::Hold) };
+            let Some((facts, batch_len)) = self.peek_batch()? else { return Ok(Step::Hold) };
             if self.place(facts) == Step::Hold {
                 return Ok(Step::Hold);
             }
+            self.arm(batch_len);
+            self.session.statements.batch_begins();
             self.started(facts);
             self.session.in_batch = true;
         }
@@ -301,31 +302,39 @@ impl<S> Relay<S> {
     ) -> Result<(), DecodeError> {
         let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
         let Some(name) = name(frame)? else { return Ok(()) };
-        let Missing::Parse(body, token) = self.session.statements.needed(name, node) else {
-            return Ok(());
-        };
-        if let Some(link) = &mut self.active {
-            let _ = link.pipeline.sent(Request::Parse, Disposition::Swallow, token);
-            link.output.own(|out| {
-                let length = u32::try_from(4 + name.len() + 1 + body.len()).unwrap_or(u32::MAX);
-                out.push(FrontendTag::PARSE.byte());
-                out.extend_from_slice(&length.to_be_bytes());
-                out.extend_from_slice(name);
-                out.push(0);
-                out.extend_from_slice(body);
-            });
+        let missing = self.session.statements.needed(name, node);
+        let Some(link) = &mut self.active else { return Ok(()) };
+        // Room for either was checked before the message was looked at.
+        match missing {
+            Missing::Nothing => {}
+            Missing::Close => {
+                let _ = link.pipeline.sent(Request::Close, Disposition::Swallow, Token::default());
+                link.output.own(|out| encode::close_statement(out, name));
+            }
+            Missing::Parse(body, token) => {
+                let _ = link.pipeline.sent(Request::Parse, Disposition::Swallow, token);
+                link.output.own(|out| {
+                    let length = u32::try_from(4 + name.len() + 1 + body.len()).unwrap_or(u32::MAX);
+                    out.push(FrontendTag::PARSE.byte());
+                    out.extend_from_slice(&length.to_be_bytes());
+                    out.extend_from_slice(name);
+                    out.push(0);
+                    out.extend_from_slice(body);
+                });
+            }
         }
         Ok(())
     }
 
     /// What the batch at the head of the input is, all its statements together. `None`: more of it
-    /// must be seen.
-    fn peek_batch(&mut self) -> Result<Option<Facts>, DecodeError> {
+    /// must be seen. With it comes the length of the batch in bytes, as far as it was seen.
+    fn peek_batch(&mut self) -> Result<Option<(Facts, usize)>, DecodeError> {
         self.session.facts.clear();
         let mut all = Facts { read: true, pins: false, writes: false };
         let mut names: Vec<(&[u8], Facts)> = Vec::new();
         let mut framer = self.client.framer.clone();
         let mut rest = self.client.input.unparsed();
+        let before = rest.len();
         loop {
             let (tag, frame) = match framer.scan(rest, TagSet::ALL)? {
                 Seen::Message { tag, frame } => (tag, frame),
@@ -334,7 +343,7 @@ impl<S> Relay<S> {
                 }
                 Seen::Need { .. } | Seen::Run { .. } | Seen::Opening { .. } => {
                     all.read = false;
-                    return Ok(Some(all));
+                    return Ok(Some((all, before - rest.len())));
                 }
             };
             rest = rest.get(frame.len()..).unwrap_or_default();
@@ -363,10 +372,10 @@ impl<S> Relay<S> {
                     all.pins |= facts.pins;
                 }
                 FrontendTag::DESCRIBE | FrontendTag::EXECUTE | FrontendTag::CLOSE => {}
-                FrontendTag::SYNC => return Ok(Some(all)),
+                FrontendTag::SYNC => return Ok(Some((all, before - rest.len()))),
                 _ => {
                     all.read = false;
-                    return Ok(Some(all));
+                    return Ok(Some((all, before - rest.len())));
                 }
             }
         }
@@ -391,7 +400,7 @@ impl<S> Relay<S> {
             if link.node() == node {
                 return self.ready_link();
             }
-            if !settled || !link.is_quiet() {
+            if !settled || !link.is_quiet() || !self.client.framer.at_boundary() {
                 return Step::Hold;
             }
             self.let_go();
@@ -417,6 +426,7 @@ impl<S> Relay<S> {
         }
         let settings = &self.context.settings;
         let stays = self.session.pinned
+            || self.session.healing
             || !facts.read
             || (self.session.wrote
                 && settings.disable_load_balance_on_write == DisableLoadBalanceOnWrite::Always);
@@ -457,7 +467,7 @@ impl<S> Relay<S> {
     fn started(&mut self, facts: Facts) {
         self.session.chosen = None;
         self.session.balancer.settled();
-        self.session.wrote |= facts.writes;
+        self.session.wrote |= facts.writes || std::mem::take(&mut self.session.healing);
         self.session.pinned |= facts.pins;
     }
 
@@ -522,9 +532,7 @@ impl<S> Relay<S> {
             Some((FrontendTag::QUERY | FrontendTag::FUNCTION_CALL, len)) => {
                 self.client.framer = framer;
                 self.drop_input(len);
-                self.client
-                    .output
-                    .own(|out| encode::ready_for_query(out, TransactionStatus::Idle));
+                self.client.output.own(|out| encode::ready_for_query(out, TransactionStatus::Idle));
             }
             _ => {
                 self.session.skip_to_sync = true;

@@ -31,14 +31,23 @@ impl<S> Relay<S> {
         while let Some(link) = &mut self.active
             && !link.input.is_parsed()
         {
+            if !self.session.replay.is_empty() && self.await_verdict() {
+                break;
+            }
+            let Some(link) = &mut self.active else { break };
             let left = usize::try_from(link.framer.left()).unwrap_or(usize::MAX);
             let seen = link.framer.scan(link.input.unparsed(), link.pipeline.stop_set());
             let after = match seen {
                 Ok(Seen::Need { .. }) => break,
                 Ok(Seen::Run { bytes }) => {
-                    let dropped = if link.streaming == Streaming::Drop { left.min(bytes) } else { 0 };
+                    let dropped =
+                        if link.streaming == Streaming::Drop { left.min(bytes) } else { 0 };
                     self.client.output.skip(&mut link.input, dropped);
                     self.client.output.forward(&mut link.input, bytes - dropped);
+                    if bytes > left {
+                        // Whatever it ends in began here, and is forwarded.
+                        link.streaming = Streaming::Forward;
+                    }
                     After::Nothing
                 }
                 Ok(Seen::Message { tag, frame }) => {
@@ -50,7 +59,11 @@ impl<S> Relay<S> {
                             if let Some(copy) = copy.get_mut(..n) {
                                 copy.copy_from_slice(frame);
                             }
-                            self.on_server_message(tag, copy.get(..n).unwrap_or_default(), frame_len)
+                            self.on_server_message(
+                                tag,
+                                copy.get(..n).unwrap_or_default(),
+                                frame_len,
+                            )
                         }
                         _ => {
                             let copy = frame.to_vec();
@@ -132,6 +145,8 @@ impl<S> Relay<S> {
                     false
                 } else if disposition == Disposition::Swallow && !serving {
                     self.reset_failed = true;
+                    false
+                } else if disposition == Disposition::Swallow && self.session.healing {
                     false
                 } else {
                     // A statement that had to be prepared again and could not: the client's batch

@@ -14,8 +14,8 @@
 use std::sync::Arc;
 
 use pgwire_core::auth::{
-    AuthFailure, AuthStep, DerivedKey, FailureKind as AuthFailureKind, Method as AuthMethod, Secret,
-    ServerAuth, ServerEntropy,
+    AuthFailure, AuthStep, DerivedKey, FailureKind as AuthFailureKind, Method as AuthMethod,
+    Secret, ServerAuth, ServerEntropy,
 };
 use pgwire_core::cancel::{BackendKey, CancelKey};
 use pgwire_core::encode::{self, Severity};
@@ -34,7 +34,9 @@ use sha2::{Digest, Sha256};
 use super::query::{SETUP, set_parameter};
 use super::reply::lexing;
 use super::{Entropy, Phase, Relay, Timer, Transport};
-use crate::hba::{ConnectionFacts, InterfaceAddress, Method as HbaMethod, Transport as HbaTransport};
+use crate::hba::{
+    ConnectionFacts, InterfaceAddress, Method as HbaMethod, Transport as HbaTransport,
+};
 use crate::hub::{Hub, client_pid};
 use crate::identity::{Identity, Parameter, Requested, TRACKED};
 use crate::ids::{NodeId, PoolKey};
@@ -76,7 +78,9 @@ enum Stage {
     /// The hub is asked for the identity.
     Identity,
     /// A server is being asked; `true` when the client's parameters are being set on it.
-    Welcome { setting: bool },
+    Welcome {
+        setting: bool,
+    },
 }
 
 impl Startup {
@@ -110,7 +114,8 @@ impl<S> Relay<S> {
                 Stage::Packet => self.read_packet(now),
                 Stage::Auth(_) => self.read_password(),
                 Stage::Welcome { setting: true } => self.welcome_set(),
-                Stage::Place | Stage::Identity | Stage::Welcome { setting: false } => false,
+                Stage::Welcome { setting: false } => self.welcome_server_found(),
+                Stage::Place | Stage::Identity => false,
             };
             if !moved {
                 break;
@@ -157,10 +162,10 @@ impl<S> Relay<S> {
                 let outcome = read_startup(&message, self.is_transaction_mode());
                 self.drop_input(consumed);
                 match outcome {
-                    Ok((requested, version, reply)) => {
-                        if let Some(reply) = reply {
+                    Ok(Greeting { requested, version, unknown_options }) => {
+                        if let Some(options) = unknown_options {
                             self.client.output.own(|out| {
-                                encode::negotiate_version(out, version, &reply);
+                                encode::negotiate_version(out, version, &options);
                             });
                         }
                         if let Some(startup) = self.startup() {
@@ -347,15 +352,17 @@ impl<S> Relay<S> {
                     .map(|requested| String::from_utf8_lossy(&requested.identity.user).into_owned())
                     .unwrap_or_default();
                 tracing::info!(client = self.id.index, user, "authentication failed: {failure}");
-                let code = SqlState::from_bytes(&failure.sqlstate())
-                    .unwrap_or(SqlState::INVALID_PASSWORD);
+                let code =
+                    SqlState::from_bytes(&failure.sqlstate()).unwrap_or(SqlState::INVALID_PASSWORD);
                 let message = match failure.kind() {
                     AuthFailureKind::Protocol => "malformed authentication message".to_owned(),
                     AuthFailureKind::Unsupported => "unsupported authentication".to_owned(),
                     AuthFailureKind::WrongPassword
                     | AuthFailureKind::Rejected
                     | AuthFailureKind::ChannelBinding
-                    | AuthFailureKind::Internal => format!("password authentication failed for user \"{user}\""),
+                    | AuthFailureKind::Internal => {
+                        format!("password authentication failed for user \"{user}\"")
+                    }
                 };
                 self.fatal(code, &message, None);
             }
@@ -404,9 +411,8 @@ impl<S> Relay<S> {
         } else if self.active.is_some() {
             self.ask_for_welcome(hub, pool_key, &tracked);
         } else if self.waiting.is_none() && self.wants.acquire.is_none() {
-            let candidates = std::iter::once(primary).chain(
-                (0..nodes).filter_map(|index| u16::try_from(index).ok()).map(NodeId),
-            );
+            let candidates = std::iter::once(primary)
+                .chain((0..nodes).filter_map(|index| u16::try_from(index).ok()).map(NodeId));
             let mut candidates =
                 candidates.filter(|node| refused & (1_u128 << (node.0 & 127)) == 0);
             self.wants.acquire = candidates.next();
@@ -439,6 +445,14 @@ impl<S> Relay<S> {
         if let Some(startup) = self.startup() {
             startup.stage = Stage::Welcome { setting: true };
         }
+    }
+
+    /// The server that is to be asked is known to be alive now: it can be asked.
+    fn welcome_server_found(&mut self) -> bool {
+        if self.active.as_ref().is_some_and(|link| link.verified) {
+            self.doorbell = true;
+        }
+        false
     }
 
     /// The parameters may be set now: the hub is to know.
@@ -500,15 +514,20 @@ impl<S> Relay<S> {
     }
 }
 
+/// What a startup message asks for.
+struct Greeting {
+    requested: Requested,
+    version: ProtocolVersion,
+    /// The protocol options that a NegotiateProtocolVersion is to name, if one is due.
+    unknown_options: Option<Vec<Vec<u8>>>,
+}
+
+/// Why a startup message cannot be served.
 type Refusal = (SqlState, String);
 
-/// Reads a startup message: who wants what, in which version, and the names of protocol options if
-/// a NegotiateProtocolVersion is due.
-fn read_startup(
-    message: &StartupMessage<'_>,
-    share: bool,
-) -> Result<(Requested, ProtocolVersion, Option<Vec<Vec<u8>>>), Refusal> {
-    let (version, reply) = match negotiate(message, NEWEST) {
+/// Reads a startup message; with `share`, tracked parameters are kept out of the identity.
+fn read_startup(message: &StartupMessage<'_>, share: bool) -> Result<Greeting, Refusal> {
+    let (version, unknown_options) = match negotiate(message, NEWEST) {
         Ok(Negotiated::Accept(version)) => (version, None),
         Ok(Negotiated::Downgrade { use_version, unknown_options }) => {
             (use_version, Some(unknown_options))
@@ -524,7 +543,8 @@ fn read_startup(
         let text = "replication connections are not supported by the proxy";
         return Err((SqlState::FEATURE_NOT_SUPPORTED, text.to_owned()));
     }
-    Ok((Requested::new(message, user, share), version, reply))
+    let requested = Requested::new(message, user, share);
+    Ok(Greeting { requested, version, unknown_options })
 }
 
 fn usable_secret(stored: &StoredPassword) -> Option<Secret> {

@@ -53,6 +53,8 @@ pub(super) struct Statements {
     named: BTreeMap<Box<[u8]>, Statement>,
     unnamed: Option<Statement>,
     unconfirmed: VecDeque<Unconfirmed>,
+    /// Names that the batch at hand gave to new statements.
+    created: Vec<Box<[u8]>>,
     next_token: u32,
     /// Batches sent and answered on the active link.
     sent: u64,
@@ -68,6 +70,8 @@ pub(super) enum Missing<'a> {
     Nothing,
     /// A Parse with this body, and this token.
     Parse(&'a [u8], Token),
+    /// A Close: the client has closed it, and this server does not know.
+    Close,
 }
 
 impl Statements {
@@ -76,6 +80,7 @@ impl Statements {
             named: BTreeMap::new(),
             unnamed: None,
             unconfirmed: VecDeque::new(),
+            created: Vec::new(),
             next_token: 1,
             sent: 0,
             answered: 0,
@@ -123,15 +128,25 @@ impl Statements {
         self.bytes += cost(name, body);
         let statement = Statement { facts, body: body.to_vec(), on: bit(node), closed: false };
         self.named.insert(name.into(), statement);
+        self.created.push(name.into());
         let token = self.expect(name, node, true);
         (token, stale)
     }
 
     /// A message that uses the statement goes to `node`.
     pub(super) fn needed(&mut self, name: &[u8], node: NodeId) -> Missing<'_> {
-        let missing = self.get(name).is_some_and(|s| !s.closed && s.on & bit(node) == 0);
-        if !missing {
-            return Missing::Nothing;
+        let Some(statement) = self.get_mut(name) else { return Missing::Nothing };
+        let here = statement.on & bit(node) != 0;
+        match (statement.closed, here) {
+            (false, true) | (true, false) => return Missing::Nothing,
+            (true, true) => {
+                statement.on &= !bit(node);
+                if statement.on == 0 {
+                    self.forget(name);
+                }
+                return Missing::Close;
+            }
+            (false, false) => {}
         }
         let token = self.expect(name, node, false);
         let Some(statement) = self.get_mut(name) else { return Missing::Nothing };
@@ -167,6 +182,22 @@ impl Statements {
         for name in names {
             self.close(&name, node);
         }
+    }
+
+    /// A batch begins.
+    pub(super) fn batch_begins(&mut self) {
+        self.created.clear();
+    }
+
+    /// The batch at hand will be run again on another server: what it created does not count.
+    pub(super) fn batch_undone(&mut self) {
+        for name in std::mem::take(&mut self.created) {
+            if let Some(statement) = self.named.get_mut(&name) {
+                statement.closed = true;
+            }
+        }
+        self.unnamed = None;
+        self.unconfirmed.clear();
     }
 
     /// A message was sent that a ReadyForQuery will answer.

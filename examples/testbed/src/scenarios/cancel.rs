@@ -9,7 +9,8 @@ use crate::{Cluster, Node, Scenario, wire};
 pub fn running_query(scenario: &Scenario) {
     let cluster = Cluster::shared();
     let database = cluster.create_database();
-    let proxy = scenario.start(cluster, &scenario.config());
+    // Reads too run on the primary, where the scenario looks for them.
+    let proxy = scenario.start(cluster, &scenario.config().weights(1, 0));
     let mut victim = proxy.connect(&database);
     let mut other = proxy.connect(&database);
     let mut holder = cluster.connect(Node::Primary, "app", &database);
@@ -32,7 +33,7 @@ pub fn running_query(scenario: &Scenario) {
         holder.query("SELECT pg_advisory_lock(1)").ok();
     }
 
-    // A large read, on whichever node, whose rows the client has not read.
+    // A large read whose rows the client has not read.
     victim.send(&wire::query("SELECT repeat('x', 1000) FROM generate_series(1, 100000000)"));
     victim.expect(b'T');
     victim.cancel(&proxy.address());

@@ -185,31 +185,42 @@ pub fn unix_socket(scenario: &Scenario) {
     assert!(!path.exists(), "the socket file is left behind");
 }
 
-/// One client more than num_init_children is refused with 53300, and let in when another leaves.
-pub fn too_many_clients(scenario: &Scenario) {
+/// One client more than num_init_children waits, and is let in when another leaves.
+pub fn clients_beyond_the_limit_wait(scenario: &Scenario) {
     let cluster = Cluster::shared();
     let database = cluster.create_database();
     let proxy = scenario.start(cluster, &scenario.config().clients(2));
-    // The starter's own look at the port may still be counted.
-    let mut first = None;
-    crate::cluster::wait_for("the first client is let in", || {
-        first = proxy.try_connect(&database).ok();
-        first.is_some()
-    });
-    let mut second = None;
-    crate::cluster::wait_for("the second client is let in", || {
-        second = proxy.try_connect(&database).ok();
-        second.is_some()
-    });
+    let first = proxy.connect(&database);
+    let mut second = proxy.connect(&database);
+    let mut third = RawClient::open(&proxy.address());
+    let login = [("user", APP), ("database", &*database)];
+    third.send(&wire::startup(wire::PROTOCOL_3_0, &login));
+    // Those who are in are served meanwhile.
+    for _ in 0..50 {
+        assert_eq!(second.query("SELECT 'on'").value(), "on");
+    }
+    assert!(!third.is_readable(), "a third client was answered");
+    first.close();
+    third.finish_login().expect("the place that came free");
+    assert_eq!(third.query("SELECT 'in'").value(), "in");
+    assert_eq!(second.query("SELECT 'on'").value(), "on");
+}
+
+/// With reserved_connections, clients beyond the rest are refused with 53300 at once.
+pub fn too_many_clients(scenario: &Scenario) {
+    let cluster = Cluster::shared();
+    let database = cluster.create_database();
+    let config = scenario.config().clients(3).line("reserved_connections = 1");
+    let proxy = scenario.start(cluster, &config);
+    let first = proxy.connect(&database);
+    let mut second = proxy.connect(&database);
     for _ in 0..3 {
         match proxy.try_connect(&database) {
             Ok(_) => panic!("a third client was let in"),
             Err(fault) => assert_eq!(fault.code, "53300", "{fault:?}"),
         }
     }
-    if let Some(client) = first {
-        client.close();
-    }
+    first.close();
     crate::cluster::wait_for("a place is free", || proxy.try_connect(&database).is_ok());
-    assert_eq!(second.expect("second client").query("SELECT 'on'").value(), "on");
+    assert_eq!(second.query("SELECT 'on'").value(), "on");
 }

@@ -1,0 +1,110 @@
+//! Asks the primary what a standby refused.
+//!
+//! The text of a statement does not tell everything: a view may call a function that writes, a
+//! table may be unlogged. A standby then refuses (25006, 0A000 and kin). As long as the client has
+//! seen nothing of the answer, the same statement or batch is sent to the primary instead, once.
+//!
+//! For that a copy of it is kept until the standby's first row or completion, and the messages
+//! that come before (ParseComplete, BindComplete, RowDescription) are held back.
+
+use pgwire_core::backend::ErrorOrNotice;
+use pgwire_core::frame::Seen;
+use pgwire_core::tag::{BackendTag, TagSet};
+
+use super::Relay;
+
+/// SQLSTATEs with which a standby refuses what the primary may well do: read-only transaction,
+/// feature not supported (in recovery), undefined table (temporary, or not replayed yet), and
+/// serialization failure (conflict with recovery).
+const REFUSALS: [&[u8; 5]; 4] = [b"25006", b"0A000", b"42P01", b"40001"];
+
+/// How the answer of a standby begins.
+enum Beginning {
+    /// Not to be told yet.
+    Open,
+    /// As an answer, or with an error of the statement's own.
+    Answer,
+    /// With a refusal.
+    Refusal,
+}
+
+impl<S> Relay<S> {
+    /// The next `len` bytes of the client's input go to the active link: keeps a copy if that is a
+    /// standby, and nothing else is under way on it.
+    pub(super) fn arm(&mut self, len: usize) {
+        self.session.replay.clear();
+        let primary = self.context.settings.primary_node();
+        if let Some(link) = &self.active
+            && link.node() != primary
+            && !self.session.healing
+            && link.pipeline.is_settled()
+        {
+            let unit = self.client.input.unparsed().get(..len).unwrap_or_default();
+            self.session.replay.extend_from_slice(unit);
+        }
+    }
+
+    /// Looks how the standby's answer begins, and has the primary asked if it is a refusal. Returns
+    /// whether more must be seen before any of it may be passed on.
+    pub(super) fn await_verdict(&mut self) -> bool {
+        match self.beginning() {
+            Beginning::Open => true,
+            Beginning::Answer => {
+                self.session.replay.clear();
+                false
+            }
+            Beginning::Refusal => {
+                if !self.session.in_batch
+                    && self.client.framer.at_boundary()
+                    && self.client.input.put_back(&self.session.replay)
+                    && let Some(link) = &mut self.active
+                {
+                    tracing::debug!(
+                        client = self.id.index,
+                        node = link.node().0,
+                        "a standby refused: asking the primary"
+                    );
+                    link.pipeline.swallow_all();
+                    self.session.statements.batch_undone();
+                    self.session.facts.clear();
+                    self.session.chosen = None;
+                    self.session.healing = true;
+                }
+                self.session.replay.clear();
+                false
+            }
+        }
+    }
+
+    fn beginning(&self) -> Beginning {
+        let Some(link) = &self.active else { return Beginning::Answer };
+        let mut framer = link.framer.clone();
+        let mut rest = link.input.unparsed();
+        loop {
+            let (tag, frame) = match framer.scan(rest, TagSet::ALL) {
+                Ok(Seen::Message { tag, frame }) => (tag, frame),
+                Ok(Seen::Need { .. }) if link.input.has_room() => return Beginning::Open,
+                Ok(Seen::Need { .. } | Seen::Run { .. } | Seen::Opening { .. }) | Err(_) => {
+                    return Beginning::Answer;
+                }
+            };
+            match tag {
+                BackendTag::PARSE_COMPLETE
+                | BackendTag::BIND_COMPLETE
+                | BackendTag::CLOSE_COMPLETE
+                | BackendTag::PARAMETER_DESCRIPTION
+                | BackendTag::ROW_DESCRIPTION
+                | BackendTag::NO_DATA
+                | BackendTag::NOTICE
+                | BackendTag::PARAMETER_STATUS => {}
+                BackendTag::ERROR => {
+                    let code = ErrorOrNotice::parse(frame).ok().and_then(|error| error.code());
+                    let refused = code.is_some_and(|code| REFUSALS.contains(&code.as_bytes()));
+                    return if refused { Beginning::Refusal } else { Beginning::Answer };
+                }
+                _ => return Beginning::Answer,
+            }
+            rest = rest.get(frame.len()..).unwrap_or_default();
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! Reading configuration files.
+
+use std::io::ErrorKind;
+
+/// Bytes above which a configuration file is taken for something else.
+const MAX_FILE: u64 = 16 * 1024 * 1024;
+
+/// The text of a file; `None` if there is none.
+pub(crate) fn read(path: &str) -> Result<Option<String>, String> {
+    let size = match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => return Err("is a directory".to_owned()),
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    if size > MAX_FILE {
+        return Err(format!("has {size} bytes; at most {MAX_FILE} are read"));
+    }
+    std::fs::read_to_string(path).map(Some).map_err(|error| error.to_string())
+}

@@ -1,0 +1,150 @@
+//! Listening sockets.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pool_router::config::{ListenAddress, Settings};
+use pool_router::relay::Transport;
+use smol::{Async, Task, Timer};
+use socket2::{Domain, Protocol, SockAddr, Type};
+
+use crate::shared::{Doorbell, Shared};
+use crate::socket::Socket;
+use crate::tasks;
+
+/// The listeners of the process. Unix sockets are removed when it is dropped.
+#[derive(Default)]
+pub(crate) struct Listeners {
+    tcp: Vec<Async<TcpListener>>,
+    unix: Vec<Async<UnixListener>>,
+    paths: Vec<PathBuf>,
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        for path in &self.paths {
+            // Somebody else may have removed it.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Binds everything that the settings name.
+pub(crate) async fn bind(settings: &Settings) -> io::Result<Listeners> {
+    let mut listeners = Listeners::default();
+    let backlog = settings.listen_backlog().max(128);
+    for address in &settings.listen_addresses {
+        for address in resolve(address, settings.port).await? {
+            let bound = bind_tcp(address, backlog);
+            listeners.tcp.push(bound.map_err(|error| named(error, &address.to_string()))?);
+        }
+    }
+    for directory in &settings.unix_socket_directories {
+        let path = Path::new(directory).join(format!(".s.PGSQL.{}", settings.port));
+        let name = path.display().to_string();
+        // A socket that nobody listens on is left over from a process that was killed.
+        if std::os::unix::net::UnixStream::connect(&path).is_err() {
+            let _ = std::fs::remove_file(&path);
+        }
+        let listener = bind_unix(&path, backlog).map_err(|error| named(error, &name))?;
+        let mode = std::fs::Permissions::from_mode(settings.unix_socket_permissions);
+        std::fs::set_permissions(&path, mode).map_err(|error| named(error, &name))?;
+        listeners.paths.push(path);
+        listeners.unix.push(listener);
+    }
+    if listeners.tcp.is_empty() && listeners.unix.is_empty() {
+        return Err(io::Error::other(
+            "nothing to listen on: listen_addresses and unix_socket_directories are empty",
+        ));
+    }
+    Ok(listeners)
+}
+
+async fn resolve(address: &ListenAddress, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok(match address {
+        ListenAddress::Any => vec![
+            SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port),
+            SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port),
+        ],
+        ListenAddress::Name(name) => {
+            let found = smol::net::resolve((name.as_str(), port)).await;
+            found.map_err(|error| named(error, name))?
+        }
+    })
+}
+
+fn bind_tcp(address: SocketAddr, backlog: u32) -> io::Result<Async<TcpListener>> {
+    let domain = Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Async::new(socket.into())
+}
+
+fn bind_unix(path: &Path, backlog: u32) -> io::Result<Async<UnixListener>> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    Async::new(OwnedFd::from(socket).into())
+}
+
+fn named(error: io::Error, name: &str) -> io::Error {
+    io::Error::new(error.kind(), format!("could not listen on {name}: {error}"))
+}
+
+/// Accepts clients on all listeners until the tasks are dropped.
+pub(crate) fn accept_all(shared: &Arc<Shared>, listeners: &mut Listeners) -> Vec<Task<()>> {
+    let mut set = Vec::new();
+    for listener in listeners.tcp.drain(..) {
+        let shared = shared.clone();
+        set.push(shared.executor.clone().spawn(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, peer)) => {
+                        // Either may fail on a connection that is gone already.
+                        let _ = stream.get_ref().set_nodelay(true);
+                        let _ = socket2::SockRef::from(stream.get_ref()).set_keepalive(true);
+                        let local = stream.get_ref().local_addr().map_or(peer.ip(), |a| a.ip());
+                        let peer = peer.ip();
+                        start(&shared, Socket::tcp(stream), Transport::Tcp { peer, local });
+                    }
+                    Err(error) => pause_after(&error).await,
+                }
+            }
+        }));
+    }
+    for listener in listeners.unix.drain(..) {
+        let shared = shared.clone();
+        set.push(shared.executor.clone().spawn(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => start(&shared, Socket::unix(stream), Transport::Local),
+                    Err(error) => pause_after(&error).await,
+                }
+            }
+        }));
+    }
+    set
+}
+
+/// Out of file descriptors, most likely: give those that are open a chance to close.
+async fn pause_after(error: &io::Error) {
+    tracing::warn!("could not accept a connection: {error}");
+    Timer::after(std::time::Duration::from_millis(100)).await;
+}
+
+fn start(shared: &Arc<Shared>, socket: Socket, transport: Transport) {
+    let doorbell = Doorbell::default();
+    if let Some(id) = shared.with_hub(|hub, _| hub.accept(doorbell.clone())) {
+        shared.spawn(tasks::serve(shared.clone(), socket, transport, id, doorbell));
+    }
+}

@@ -1,0 +1,115 @@
+//! Carries out what the hub orders.
+
+use std::future::poll_fn;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pgwire_core::encode;
+use pool_router::hub::CancelOrder;
+use pool_router::io::{Io, Transfer};
+use pool_router::link::Link;
+use pool_router::login::{ConnectError, Login, LoginPlan, LoginTurn};
+use smol::Timer;
+use smol::future::or;
+use smol::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::dial::dial;
+use crate::shared::{Shared, with_buffers};
+use crate::socket::{Socket, Stream, TaskIo};
+use crate::tasks::{Alarm, random};
+
+/// Opens and logs in a server connection, and reports the outcome.
+pub(crate) fn connect(shared: Arc<Shared>, plan: LoginPlan) {
+    shared.clone().spawn(async move {
+        let server = plan.server;
+        match log_in(&shared, plan).await {
+            Ok(link) => shared.with_hub(|hub, now| hub.connected(link, now)),
+            Err(error) => shared.with_hub(|hub, now| hub.connect_failed(server, error, now)),
+        }
+    });
+}
+
+async fn log_in(shared: &Shared, plan: LoginPlan) -> Result<Box<Link<Socket>>, ConnectError> {
+    let dialled = within(plan.connect_timeout, dial(&plan.host, plan.port)).await;
+    let socket = match dialled {
+        Some(Ok(socket)) => socket,
+        Some(Err(error)) => return Err(ConnectError::Dial(error.to_string().into())),
+        None => return Err(ConnectError::Timeout("connecting")),
+    };
+    let mut login = Login::new(plan, socket, random(), shared.now());
+    let mut alarm = Alarm::default();
+    loop {
+        let turn = poll_fn(|cx| {
+            loop {
+                let now = shared.now();
+                match with_buffers(|buffers| login.drive(&mut TaskIo(cx), buffers, now)) {
+                    LoginTurn::Wait(deadline) => {
+                        if !alarm.set(shared, deadline, cx) {
+                            return Poll::Pending;
+                        }
+                    }
+                    turn => return Poll::Ready(turn),
+                }
+            }
+        })
+        .await;
+        match turn {
+            LoginTurn::Done(link) => return Ok(link),
+            LoginTurn::Failed(error) => return Err(error),
+            LoginTurn::Derive(job) => {
+                let key = smol::unblock(|| job.run()).await;
+                login.resume(key)?;
+            }
+            LoginTurn::Wait(_) => {}
+        }
+    }
+}
+
+/// Says goodbye and closes.
+pub(crate) fn close(link: Link<Socket>) {
+    let mut socket = link.into_socket();
+    let mut goodbye = Vec::new();
+    encode::terminate(&mut goodbye);
+    // Whether it goes out does not matter: the socket is closed either way.
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let _: Transfer = TaskIo(&mut cx).write(&mut socket, &[IoSlice::new(&goodbye)]);
+}
+
+/// Sends a cancel request and waits until the server has taken it.
+pub(crate) fn cancel(shared: Arc<Shared>, order: CancelOrder) {
+    shared.clone().spawn(async move {
+        let mut packet = Vec::new();
+        encode::cancel_request(&mut packet, &order.key);
+        let sent = within(order.timeout, async {
+            match dial(&order.host, order.port).await?.stream {
+                Stream::Tcp(mut stream) => {
+                    stream.write_all(&packet).await?;
+                    stream.read(&mut [0]).await
+                }
+                Stream::Unix(mut stream) => {
+                    stream.write_all(&packet).await?;
+                    stream.read(&mut [0]).await
+                }
+            }
+        });
+        if !matches!(sent.await, Some(Ok(0))) {
+            tracing::warn!(node = order.server.node.0, "a cancel request was not taken");
+        }
+        shared.with_hub(|hub, now| hub.cancel_finished(order.server, now));
+    });
+}
+
+async fn within<F: Future>(limit: Option<Duration>, future: F) -> Option<F::Output> {
+    match limit {
+        Some(limit) => {
+            or(async { Some(future.await) }, async {
+                Timer::after(limit).await;
+                None
+            })
+            .await
+        }
+        None => Some(future.await),
+    }
+}

@@ -1,0 +1,157 @@
+//! The life of the process.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+
+use pool_router::boot::{Boot, boot};
+use pool_router::cli;
+use pool_router::config::{Level, LogLevel, Notice, Settings};
+use pool_router::context::Context;
+use pool_router::hub::Shutdown;
+use smol::future::{or, pending};
+use smol::{Executor, Timer};
+use tracing::level_filters::LevelFilter;
+
+use crate::listen;
+use crate::shared::Shared;
+use crate::signals::Signals;
+use crate::tasks::random;
+
+/// The exit status when the service could not be started or had to be given up.
+const EXIT_FAILURE: u8 = 1;
+
+/// Runs the service to its end.
+pub(crate) fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) if error.exit_code == 0 => return print(&mut io::stdout(), &error.text, 0),
+        Err(error) => return print(&mut io::stderr(), &error.text, error.exit_code),
+    };
+    let (context, notices) = match boot(&cli, &mut crate::files::read, random()) {
+        Ok(Boot::Serve(context, notices)) => (context, notices),
+        Ok(Boot::Print(text)) => return print(&mut io::stdout(), &text, 0),
+        Err(error) => return print(&mut io::stderr(), &error.text, error.exit_code),
+    };
+    log_to_stderr(&context.settings, cli.debug);
+    for notice in &notices {
+        log(notice);
+    }
+    let served = runtime(&context.settings).and_then(|executor| {
+        // Connections that are still being opened at the end are of no use to anybody.
+        smol::block_on(executor.run(serve(context, executor.clone())))
+    });
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::from(EXIT_FAILURE)
+        }
+    }
+}
+
+/// Starts the workers that the main thread is to have at its side.
+fn runtime(settings: &Settings) -> io::Result<Arc<Executor<'static>>> {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let executor = Arc::new(Executor::new());
+    for worker in 1..settings.worker_threads(processors) {
+        let executor = executor.clone();
+        thread::Builder::new()
+            .name(format!("worker-{worker}"))
+            .spawn(move || smol::block_on(executor.run(pending::<()>())))?;
+    }
+    Ok(executor)
+}
+
+async fn serve(context: Arc<Context>, executor: Arc<Executor<'static>>) -> io::Result<()> {
+    let mut signals = Signals::install()?;
+    let mut listeners = listen::bind(&context.settings).await?;
+    let shared = Shared::new(context, executor);
+    let accepting = listen::accept_all(&shared, &mut listeners);
+    tracing::info!(port = shared.context.settings.port, "pgweir is ready");
+    let upkeep = shared.executor.spawn(upkeep(shared.clone()));
+
+    let mut how = signals.next().await;
+    drop(accepting);
+    drop(listeners);
+    loop {
+        tracing::info!("shutting down ({how:?})");
+        shared.with_hub(|hub, _| hub.shut_down(how));
+        let limit = shared.context.settings.shutdown_timeout;
+        let deadline = async {
+            match limit {
+                Some(limit) if how == Shutdown::Graceful => Timer::after(limit).await,
+                _ => pending().await,
+            };
+            Some(Shutdown::Fast)
+        };
+        let emptied = async {
+            emptied(&shared).await;
+            None
+        };
+        match or(emptied, or(async { Some(signals.next().await) }, deadline)).await {
+            Some(more) => how = how.max(more),
+            None => break,
+        }
+    }
+    drop(upkeep);
+    tracing::info!("all clients have left");
+    Ok(())
+}
+
+/// Calls the hub when its time has come.
+async fn upkeep(shared: Arc<Shared>) {
+    loop {
+        let next = shared.with_hub(|hub, now| {
+            hub.handle_timeout(now);
+            hub.poll_timeout()
+        });
+        match next {
+            Some(at) => {
+                let due = async {
+                    Timer::at(shared.at(at)).await;
+                };
+                or(due, shared.changed.rung()).await;
+            }
+            None => shared.changed.rung().await,
+        }
+    }
+}
+
+async fn emptied(shared: &Arc<Shared>) {
+    while !shared.with_hub(|hub, _| hub.is_empty()) {
+        shared.left.rung().await;
+    }
+}
+
+fn log_to_stderr(settings: &Settings, debug: bool) {
+    let level = match settings.log_min_messages {
+        _ if debug => LevelFilter::DEBUG,
+        LogLevel::Debug5 | LogLevel::Debug4 | LogLevel::Debug3 => LevelFilter::TRACE,
+        LogLevel::Debug2 | LogLevel::Debug1 => LevelFilter::DEBUG,
+        LogLevel::Info | LogLevel::Notice | LogLevel::Log => LevelFilter::INFO,
+        LogLevel::Warning => LevelFilter::INFO,
+        LogLevel::Error | LogLevel::Fatal | LogLevel::Panic => LevelFilter::ERROR,
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .init();
+}
+
+fn log(notice: &Notice) {
+    let origin = notice.origin.as_ref().map(|origin| format!("{origin}: ")).unwrap_or_default();
+    match notice.level {
+        Level::Warning => tracing::warn!("{origin}{}", notice.text),
+        _ => tracing::info!("{origin}{}", notice.text),
+    }
+}
+
+fn print(to: &mut dyn Write, text: &str, code: u8) -> ExitCode {
+    // There is nobody to tell if the terminal is gone.
+    let _ = writeln!(to, "{}", text.trim_end());
+    ExitCode::from(code)
+}

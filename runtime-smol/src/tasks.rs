@@ -1,0 +1,122 @@
+//! The task of one client: obeys its [`Relay`].
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pgwire_core::auth::DerivedKey;
+use pgwire_core::time::Instant;
+use pool_router::ids::ClientId;
+use pool_router::relay::{Entropy, Relay, Transport, Turn};
+use smol::{Task, Timer};
+
+use crate::shared::{Doorbell, Shared, with_buffers};
+use crate::socket::{Socket, TaskIo};
+
+struct ClientTask {
+    shared: Arc<Shared>,
+    relay: Relay<Socket>,
+    doorbell: Doorbell,
+    alarm: Alarm,
+    derivation: Option<Task<DerivedKey>>,
+}
+
+/// Serves an accepted client to its end.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    socket: Socket,
+    transport: Transport,
+    id: ClientId,
+    doorbell: Doorbell,
+) {
+    let entropy = Entropy(random());
+    let relay = Relay::new(id, shared.context.clone(), socket, transport, entropy, shared.now());
+    let mut task =
+        Box::new(ClientTask { shared, relay, doorbell, alarm: Alarm::default(), derivation: None });
+    poll_fn(|cx| task.poll(cx)).await;
+}
+
+impl ClientTask {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(derivation) = &mut self.derivation
+                && let Poll::Ready(key) = Pin::new(derivation).poll(cx)
+            {
+                self.derivation = None;
+                self.relay.resume(key);
+            }
+            if self.doorbell.rang() {
+                self.relay.ring();
+            }
+            let now = self.shared.now();
+            let relay = &mut self.relay;
+            match with_buffers(|buffers| relay.drive(&mut TaskIo(cx), buffers, now)) {
+                Turn::Service => {
+                    let relay = &mut self.relay;
+                    self.shared.with_hub(|hub, now| relay.service(hub, now));
+                }
+                Turn::Derive(job) => {
+                    self.derivation = Some(smol::unblock(|| job.run()));
+                }
+                Turn::Wait(deadline) => {
+                    self.doorbell.listen(cx);
+                    if self.doorbell.rang() {
+                        self.relay.ring();
+                    } else if !self.alarm.set(&self.shared, deadline, cx) {
+                        return Poll::Pending;
+                    }
+                }
+                Turn::Yield => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Turn::Finished => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+/// One timer, set anew only when it would ring too late.
+#[derive(Default)]
+pub(crate) struct Alarm {
+    set_for: Option<Instant>,
+    timer: Option<Timer>,
+}
+
+impl Alarm {
+    /// Has the task woken at `deadline`. Returns whether that is now.
+    pub(crate) fn set(
+        &mut self,
+        shared: &Shared,
+        deadline: Option<Instant>,
+        cx: &mut Context<'_>,
+    ) -> bool {
+        let Some(deadline) = deadline else { return false };
+        // A timer that is set for earlier only wakes the task once in vain.
+        if self.set_for.is_none_or(|set_for| deadline < set_for) {
+            let at = shared.at(deadline);
+            match &mut self.timer {
+                Some(timer) => timer.set_at(at),
+                None => self.timer = Some(Timer::at(at)),
+            }
+            self.set_for = Some(deadline);
+        }
+        if let Some(timer) = &mut self.timer
+            && Pin::new(timer).poll(cx).is_ready()
+        {
+            self.set_for = None;
+            self.timer = None;
+            return true;
+        }
+        false
+    }
+}
+
+/// Bytes from the operating system's generator.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    // Without randomness nothing that follows would be safe.
+    getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
