@@ -5,12 +5,18 @@
 //! and database) over all its identities, `max_server_connections` bounds the node.
 //!
 //! # Rules
-//! - Waiters of a group are served strictly in the order of their coming, also when that takes
-//!   closing an idle connection of another identity to make room.
+//! - Waiters of a group are served in the order of their coming, also when that takes closing an
+//!   idle connection of another identity to make room. A waiter of another identity passes only
+//!   those for whom a connection is being opened, or for whom none can be.
 //! - The connection that was used last is lent first, so that surplus ones grow old and expire.
 //! - A connection with a cancel request under way is lent to nobody.
 //! - A node that cannot be reached is down: waiters that no living connection can serve are refused
 //!   at once, and one probe at a time, with growing pauses, finds out when it is back.
+//! - An identity that the server rejects is not tried again before somebody asks for it again; its
+//!   waiters are refused unless connections of it live.
+//!
+//! Lending and taking back cost the same however many groups there are, and allocate nothing, as
+//! long as nobody waits and every minimum is met.
 //!
 //! # Calling rule
 //! After any `&mut` call, drain [`Pool::poll_order`]; then sleep until [`Pool::poll_timeout`] and
@@ -132,14 +138,45 @@ struct Group {
     idle: Vec<ServerId>,
     /// Connections in any state.
     total: usize,
-    connecting: usize,
+    /// The identities of the connections that are being opened.
+    opening: Vec<IdentityId>,
     last_identity: Option<IdentityId>,
+    /// Identities that live, but were refused a further connection.
+    rejected: Vec<IdentityId>,
+    /// The last identity was rejected: its minimum waits until somebody asks again.
+    hold_minimum: bool,
+}
+
+impl Group {
+    /// A connection is no longer being opened.
+    fn opened(&mut self, identity: IdentityId) {
+        if let Some(at) = self.opening.iter().position(|other| *other == identity) {
+            self.opening.swap_remove(at);
+        }
+    }
+
+    /// Refuses the waiters of some identities. Returns how many.
+    fn refuse(
+        &mut self,
+        orders: &mut VecDeque<Order>,
+        mut whom: impl FnMut(IdentityId) -> bool,
+    ) -> usize {
+        let before = self.waiters.len();
+        self.waiters.retain(|waiter| {
+            let refused = whom(waiter.identity);
+            if refused {
+                orders.push_back(Order::Refuse(waiter.client));
+            }
+            !refused
+        });
+        before - self.waiters.len()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Health {
     Up,
-    Down { pause: Duration, retry_at: Instant, probing: bool, probe: PoolKey },
+    Down { pause: Duration, retry_at: Instant, probing: Option<ServerId>, probe: PoolKey },
 }
 
 /// Numbers of a pool, for SHOW, metrics and tests.
@@ -166,6 +203,10 @@ pub struct Pool {
     groups: BTreeMap<GroupId, Group>,
     orders: VecDeque<Order>,
     health: Health,
+    /// Waiters of all groups.
+    waiting: usize,
+    /// Groups with fewer connections than the minimum.
+    unmet: usize,
     next_ticket: u64,
     next_generation: u32,
     next_sweep: Option<Instant>,
@@ -182,6 +223,8 @@ impl Pool {
             groups: BTreeMap::new(),
             orders: VecDeque::new(),
             health: Health::Up,
+            waiting: 0,
+            unmet: 0,
             next_ticket: 0,
             next_generation: 0,
             next_sweep: None,
@@ -190,17 +233,25 @@ impl Pool {
 
     /// Asks for a connection on behalf of `client`, which must not be waiting already.
     pub fn acquire(&mut self, client: ClientId, key: PoolKey, now: Instant) -> Acquire {
-        let group = self.groups.entry(key.group).or_default();
+        let lifetime = self.limits.lifetime;
+        self.ensure_group(key.group);
+        let Some(group) = self.groups.get_mut(&key.group) else { return Acquire::Refused };
         group.last_identity = Some(key.identity);
+        group.rejected.retain(|identity| *identity != key.identity);
+        group.hold_minimum = false;
         if group.waiters.is_empty()
-            && let Some(server) = take_idle(group, &self.slots, key.identity)
+            && let Some(server) = take_idle(group, &self.slots, key.identity, lifetime, now)
         {
             self.activate(server, client);
+            if self.unmet > 0 && !self.is_down() {
+                self.fill(key.group, now);
+            }
             return Acquire::Granted(server);
         }
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         group.waiters.push_back(Waiter { client, identity: key.identity, ticket, since: now });
+        self.waiting += 1;
         self.pump(now);
         // The pump may have served or refused this client already: say so directly.
         let served = self.orders.iter().rposition(|order| match order {
@@ -217,17 +268,18 @@ impl Pool {
     /// The client no longer wants to wait. Returns the connection that was handed to it in the
     /// meantime, if so; the caller must release it.
     pub fn withdraw(&mut self, client: ClientId, now: Instant) -> Option<ServerId> {
-        for group in self.groups.values_mut() {
+        for group in self.groups.values_mut().filter(|_| self.waiting > 0) {
             if let Some(at) = group.waiters.iter().position(|w| w.client == client) {
                 group.waiters.remove(at);
+                self.waiting -= 1;
                 self.pump(now);
                 return None;
             }
         }
-        let at = self
-            .orders
-            .iter()
-            .position(|order| matches!(order, Order::Hand { client: c, .. } if *c == client))?;
+        let at = self.orders.iter().position(|order| match order {
+            Order::Hand { client: c, .. } | Order::Refuse(c) => *c == client,
+            Order::Connect { .. } | Order::Close(_) => false,
+        })?;
         match self.orders.remove(at) {
             Some(Order::Hand { server, .. }) => Some(server),
             _ => None,
@@ -240,6 +292,7 @@ impl Pool {
         if !matches!(slot.state, State::Active { .. }) {
             return;
         }
+        let group = slot.key.group;
         match outcome {
             Outcome::Discard => self.remove(server),
             Outcome::Reuse if slot.cancels > 0 => {
@@ -248,13 +301,25 @@ impl Pool {
             }
             Outcome::Reuse => self.make_idle(server, now),
         }
-        self.pump(now);
+        let of_group = self.groups.get(&group).map_or(0, |group| group.waiters.len());
+        if of_group == self.waiting && self.unmet == 0 && !self.is_down() {
+            // Nobody else is concerned.
+            self.pump_group(group, now);
+        } else {
+            self.pump(now);
+        }
     }
 
     /// A cancel request for the connection is being sent.
     pub fn cancel_started(&mut self, server: ServerId) {
-        if let Some(slot) = self.slot_mut(server) {
-            slot.cancels += 1;
+        let Some(slot) = self.slot_mut(server) else { return };
+        slot.cancels += 1;
+        if let State::Idle { .. } = slot.state {
+            slot.state = State::Cooling;
+            let group = slot.key.group;
+            if let Some(group) = self.groups.get_mut(&group) {
+                group.idle.retain(|id| *id != server);
+            }
         }
     }
 
@@ -274,10 +339,11 @@ impl Pool {
         if slot.state != State::Connecting {
             return;
         }
-        let group = slot.key.group;
+        let key = slot.key;
         slot.born = now;
-        if let Some(group) = self.groups.get_mut(&group) {
-            group.connecting = group.connecting.saturating_sub(1);
+        if let Some(group) = self.groups.get_mut(&key.group) {
+            group.opened(key.identity);
+            group.rejected.retain(|identity| *identity != key.identity);
         }
         self.health = Health::Up;
         self.make_idle(server, now);
@@ -293,30 +359,21 @@ impl Pool {
         let key = slot.key;
         self.remove(server);
         match kind {
-            FailureKind::Unreachable => {
-                self.mark_down(key, now);
-                self.refuse_hopeless();
-            }
+            FailureKind::Unreachable => self.mark_down(server, key, now),
             FailureKind::Rejected => {
-                if self.is_down() {
-                    self.health = Health::Up;
-                }
-                let alive = self.alive_of_identity(key);
-                if let Some(group) = self.groups.get_mut(&key.group)
-                    && !alive
-                {
-                    let orders = &mut self.orders;
-                    group.waiters.retain(|waiter| {
-                        let refused = waiter.identity == key.identity;
-                        if refused {
-                            orders.push_back(Order::Refuse(waiter.client));
+                self.health = Health::Up;
+                let alive = self.is_alive(key);
+                if let Some(group) = self.groups.get_mut(&key.group) {
+                    // A refusal is no reason to try again at once: whoever asks next does.
+                    group.hold_minimum = true;
+                    if alive {
+                        if !group.rejected.contains(&key.identity) {
+                            group.rejected.push(key.identity);
                         }
-                        !refused
-                    });
-                }
-                // A refusal is no reason to try again at once: whoever asks next does.
-                if alive {
-                    return;
+                    } else {
+                        let identity = key.identity;
+                        self.waiting -= group.refuse(&mut self.orders, |other| other == identity);
+                    }
                 }
             }
         }
@@ -332,7 +389,7 @@ impl Pool {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let retry = match self.health {
-            Health::Down { retry_at, probing: false, .. } => Some(retry_at),
+            Health::Down { retry_at, probing: None, .. } => Some(retry_at),
             Health::Down { .. } | Health::Up => None,
         };
         match (retry, self.next_sweep) {
@@ -343,14 +400,17 @@ impl Pool {
 
     /// Probes a node that is down and closes what has been idle or has lived too long.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if let Health::Down { pause, retry_at, probing: false, probe } = self.health
+        if let Health::Down { pause, retry_at, probing: None, probe } = self.health
             && now >= retry_at
         {
-            self.health = Health::Down { pause, retry_at, probing: true, probe };
-            if self.slots.len() < self.limits.per_node {
-                self.connect(probe, now);
+            let of_group = self.groups.get(&probe.group).map_or(0, |group| group.total);
+            if self.slots.len() < self.limits.per_node && of_group < self.limits.per_group {
+                let probing = self.connect(probe, now);
+                self.health = Health::Down { pause, retry_at, probing, probe };
             } else {
+                // With that many connections, whoever needs another one finds out.
                 self.health = Health::Up;
+                self.pump(now);
             }
         }
         if self.next_sweep.is_some_and(|at| now >= at) {
@@ -359,9 +419,11 @@ impl Pool {
         }
     }
 
-    /// Takes new limits. Connections above them are closed as they come free.
+    /// Takes new limits. Connections above them are closed when they are free.
     pub fn set_limits(&mut self, limits: Limits, now: Instant) {
         self.limits = limits;
+        self.count_unmet();
+        self.trim();
         self.next_sweep = Some(now);
         self.pump(now);
     }
@@ -369,6 +431,7 @@ impl Pool {
     /// Closes everything that is idle, and forgets to keep a minimum.
     pub fn close_idle(&mut self) {
         self.limits.min_per_group = 0;
+        self.unmet = 0;
         let idle: Vec<ServerId> = self.groups.values().flat_map(|g| g.idle.clone()).collect();
         for server in idle {
             self.close(server);
@@ -393,7 +456,7 @@ impl Pool {
                 State::Cooling => view.cooling += 1,
             }
         }
-        view.waiting = self.groups.values().map(|g| g.waiters.len()).sum();
+        view.waiting = self.waiting;
         view
     }
 
@@ -425,7 +488,7 @@ impl Pool {
         slot.state = State::Idle { since: now };
         let key = slot.key;
         let too_old = lifetime.is_some_and(|limit| now.saturating_since(slot.born) >= limit);
-        let expires = self.expiry(server);
+        let expires = self.expiry(server, now);
         let Some(group) = self.groups.get_mut(&key.group) else { return };
         group.idle.push(server);
         if over_node || too_old || group.total > per_group {
@@ -435,11 +498,12 @@ impl Pool {
         }
     }
 
-    /// When an idle connection is due for closing.
-    fn expiry(&self, server: ServerId) -> Option<Instant> {
+    /// When an idle connection is due for closing next. One that has outstayed the idle time was
+    /// kept for the minimum, and stays until it is too old.
+    fn expiry(&self, server: ServerId, now: Instant) -> Option<Instant> {
         let slot = self.slots.get(usize::try_from(server.index).ok()?)?;
         let State::Idle { since } = slot.state else { return None };
-        let idle = self.limits.idle_timeout.map(|limit| since + limit);
+        let idle = self.limits.idle_timeout.map(|limit| since + limit).filter(|at| *at > now);
         let life = self.limits.lifetime.map(|limit| slot.born + limit);
         match (idle, life) {
             (Some(a), Some(b)) => Some(a.min(b)),
@@ -450,7 +514,7 @@ impl Pool {
     fn sweep(&mut self, now: Instant) {
         let mut due = Vec::new();
         for group in self.groups.values() {
-            let mut spare = group.total.saturating_sub(self.limits.min_per_group);
+            let mut spare = group.total.saturating_sub(self.minimum());
             for server in &group.idle {
                 let Some(slot) =
                     usize::try_from(server.index).ok().and_then(|index| self.slots.get(index))
@@ -475,15 +539,12 @@ impl Pool {
         for server in due {
             self.close(server);
         }
-        let min_pause = Duration::from_secs(1);
         self.next_sweep = self
             .groups
             .values()
             .flat_map(|group| group.idle.iter())
-            .filter_map(|server| self.expiry(*server))
-            .min()
-            // What is kept for the minimum is past its time already: look again a little later.
-            .map(|at| at.max(now + min_pause));
+            .filter_map(|server| self.expiry(*server, now))
+            .min();
     }
 
     /// Orders an idle connection closed.
@@ -499,116 +560,210 @@ impl Pool {
         if let Ok(index) = usize::try_from(server.index) {
             self.slots.remove(index);
         }
+        let min = self.minimum();
         let Some(group) = self.groups.get_mut(&key.group) else { return };
+        let met = group.total >= min;
         group.total = group.total.saturating_sub(1);
+        self.unmet += usize::from(met && group.total < min);
         match state {
-            State::Connecting => group.connecting = group.connecting.saturating_sub(1),
+            State::Connecting => group.opened(key.identity),
             State::Idle { .. } => group.idle.retain(|id| *id != server),
             State::Active { .. } | State::Cooling => {}
         }
     }
 
-    fn connect(&mut self, key: PoolKey, now: Instant) {
+    fn connect(&mut self, key: PoolKey, now: Instant) -> Option<ServerId> {
+        let entry = self.slots.vacant_entry();
+        let index = u32::try_from(entry.key()).ok()?;
         let generation = self.next_generation;
         self.next_generation = self.next_generation.wrapping_add(1);
-        let entry = self.slots.vacant_entry();
-        let Ok(index) = u32::try_from(entry.key()) else { return };
         entry.insert(Slot { generation, key, state: State::Connecting, born: now, cancels: 0 });
-        let group = self.groups.entry(key.group).or_default();
+        self.ensure_group(key.group);
+        let min = self.minimum();
+        let group = self.groups.get_mut(&key.group)?;
+        let met = group.total >= min;
         group.total += 1;
-        group.connecting += 1;
+        self.unmet -= usize::from(!met && group.total >= min);
+        group.opening.push(key.identity);
+        if min > 0 && group.total > min && !group.idle.is_empty() {
+            // What was kept for the minimum may go now.
+            self.next_sweep = Some(now);
+        }
         let server = ServerId { node: self.node, index, generation };
         self.orders.push_back(Order::Connect { server, key });
+        Some(server)
     }
 
-    fn mark_down(&mut self, key: PoolKey, now: Instant) {
+    /// Makes the group known, and forgets others if there are many.
+    fn ensure_group(&mut self, id: GroupId) {
+        if self.groups.contains_key(&id) {
+            return;
+        }
+        if self.groups.len() >= MAX_QUIET_GROUPS {
+            self.groups.retain(|_, g| g.total > 0 || !g.waiters.is_empty());
+        }
+        self.groups.insert(id, Group::default());
+        self.count_unmet();
+    }
+
+    /// What a group is filled up to.
+    fn minimum(&self) -> usize {
+        self.limits.min_per_group.min(self.limits.per_group)
+    }
+
+    fn count_unmet(&mut self) {
+        let min = self.minimum();
+        self.unmet = self.groups.values().filter(|group| group.total < min).count();
+    }
+
+    fn mark_down(&mut self, server: ServerId, key: PoolKey, now: Instant) {
         let pause = match self.health {
             Health::Up => self.limits.retry_initial,
-            Health::Down { pause, probing: true, .. } => {
+            Health::Down { pause, probing, .. } if probing == Some(server) => {
                 pause.saturating_mul(2).min(self.limits.retry_max)
             }
             // Another attempt of the same outage.
             Health::Down { .. } => return,
         };
-        self.health = Health::Down { pause, retry_at: now + pause, probing: false, probe: key };
+        self.health = Health::Down { pause, retry_at: now + pause, probing: None, probe: key };
     }
 
     /// While the node is down, only living connections can serve: refuse whom none will.
     fn refuse_hopeless(&mut self) {
-        for group in self.groups.values_mut() {
-            if group.total > group.connecting {
-                continue;
-            }
-            for waiter in group.waiters.drain(..) {
-                self.orders.push_back(Order::Refuse(waiter.client));
-            }
+        let (slots, orders) = (&self.slots, &mut self.orders);
+        for (id, group) in &mut self.groups {
+            let mut last = None;
+            self.waiting -= group.refuse(orders, |identity| match last {
+                Some((known, hopeless)) if known == identity => hopeless,
+                _ => {
+                    let hopeless = !lives(slots, PoolKey { group: *id, identity });
+                    last = Some((identity, hopeless));
+                    hopeless
+                }
+            });
         }
     }
 
-    fn alive_of_identity(&self, key: PoolKey) -> bool {
-        self.slots.iter().any(|(_, slot)| slot.key == key && slot.state != State::Connecting)
+    fn is_alive(&self, key: PoolKey) -> bool {
+        lives(&self.slots, key)
     }
 
     /// Serves waiters as far as the limits allow, group by group in the order of their oldest
-    /// waiter.
+    /// waiter, and fills up to the minimum.
     fn pump(&mut self, now: Instant) {
-        let mut turn: Vec<(u64, GroupId)> = Vec::new();
-        for (id, group) in &self.groups {
-            match group.waiters.front() {
-                Some(waiter) => turn.push((waiter.ticket, *id)),
-                None if group.total < self.limits.min_per_group => turn.push((u64::MAX, *id)),
-                None => {}
-            }
-        }
-        if turn.len() > 1 {
-            turn.sort_unstable();
-        }
-        for (_, id) in turn {
-            self.pump_group(id, now);
-        }
-        if self.is_down() {
-            self.refuse_hopeless();
-        }
-        if self.groups.len() > MAX_QUIET_GROUPS {
-            self.groups.retain(|_, g| g.total > 0 || !g.waiters.is_empty());
+        if self.waiting > 0 || self.unmet > 0 {
+            self.pump_groups(now);
         }
         #[cfg(debug_assertions)]
         self.check();
     }
 
-    fn pump_group(&mut self, id: GroupId, now: Instant) {
-        // Waiters that a free connection of their identity can serve, from the head on.
-        loop {
-            let Some(group) = self.groups.get_mut(&id) else { return };
-            let Some(head) = group.waiters.front().copied() else { break };
-            let Some(server) = take_idle(group, &self.slots, head.identity) else { break };
-            group.waiters.pop_front();
-            self.activate(server, head.client);
-            self.orders.push_back(Order::Hand { server, client: head.client });
-        }
+    fn pump_groups(&mut self, now: Instant) {
         if self.is_down() {
-            return;
+            // First, because it lets those behind move up.
+            self.refuse_hopeless();
         }
-        // New connections: one for each waiter that none is being opened for yet.
+        let min = self.minimum();
+        let mut turn: Vec<(u64, GroupId)> = Vec::new();
+        for (id, group) in &self.groups {
+            match group.waiters.front() {
+                Some(waiter) => turn.push((waiter.ticket, *id)),
+                None if group.total < min => turn.push((u64::MAX, *id)),
+                None => {}
+            }
+        }
+        turn.sort_unstable();
+        for (_, id) in &turn {
+            self.pump_group(*id, now);
+        }
+        if self.unmet > 0 && !self.is_down() {
+            for (_, id) in turn {
+                self.fill(id, now);
+            }
+        }
+    }
+
+    /// Serves the waiters of a group, from the head on.
+    fn pump_group(&mut self, id: GroupId, now: Instant) {
+        let lifetime = self.limits.lifetime;
+        // Nothing is opened for those behind a waiter for whom nothing can be.
+        let mut only_idle = self.is_down();
+        let mut at = 0;
         loop {
             let Some(group) = self.groups.get_mut(&id) else { return };
-            let identity = match group.waiters.get(group.connecting) {
-                Some(waiter) => waiter.identity,
-                None if group.total < self.limits.min_per_group => match group.last_identity {
-                    Some(identity) => identity,
-                    None => return,
-                },
-                None => return,
-            };
-            if group.total >= self.limits.per_group {
-                // Room is made only from what nobody in the group can use as it is.
-                let Some(surplus) = group.idle.first().copied() else { return };
-                self.close(surplus);
-            } else if self.slots.len() >= self.limits.per_node {
-                let Some(surplus) = self.idle_of_longest() else { return };
-                self.close(surplus);
+            let Some(waiter) = group.waiters.get(at).copied() else { return };
+            if only_idle && group.idle.is_empty() {
+                return;
             }
+            let identity = waiter.identity;
+            if let Some(server) = take_idle(group, &self.slots, identity, lifetime, now) {
+                group.waiters.remove(at);
+                self.waiting -= 1;
+                self.activate(server, waiter.client);
+                self.orders.push_back(Order::Hand { server, client: waiter.client });
+                continue;
+            }
+            if !only_idle {
+                let ahead = group.waiters.iter().take(at).filter(|w| w.identity == identity);
+                let opening = group.opening.iter().filter(|other| **other == identity);
+                let under_way = ahead.count() < opening.count();
+                let rejected = group.rejected.contains(&identity);
+                let key = PoolKey { group: id, identity };
+                if under_way {
+                    // One is being opened for this waiter.
+                } else if rejected && self.is_alive(key) || !self.make_room(id) {
+                    only_idle = true;
+                } else {
+                    self.connect(key, now);
+                }
+            }
+            at += 1;
+        }
+    }
+
+    /// Opens what the minimum of a group lacks, as far as there is room without closing others.
+    fn fill(&mut self, id: GroupId, now: Instant) {
+        let min = self.minimum();
+        while self.slots.len() < self.limits.per_node
+            && let Some(group) = self.groups.get(&id)
+            && group.total < min
+            && !group.hold_minimum
+            && let Some(identity) = group.last_identity
+        {
             self.connect(PoolKey { group: id, identity }, now);
+        }
+    }
+
+    /// Whether the group may have one more connection, if need be in place of an idle one.
+    fn make_room(&mut self, id: GroupId) -> bool {
+        loop {
+            let Some(group) = self.groups.get(&id) else { return false };
+            let surplus = if group.total >= self.limits.per_group {
+                group.idle.first().copied()
+            } else if self.slots.len() >= self.limits.per_node {
+                self.idle_of_longest()
+            } else {
+                return true;
+            };
+            let Some(surplus) = surplus else { return false };
+            self.close(surplus);
+        }
+    }
+
+    /// Closes idle connections above the limits.
+    fn trim(&mut self) {
+        let mut surplus = Vec::new();
+        for group in self.groups.values() {
+            let over = group.total.saturating_sub(self.limits.per_group);
+            surplus.extend(group.idle.iter().take(over).copied());
+        }
+        for server in surplus {
+            self.close(server);
+        }
+        while self.slots.len() > self.limits.per_node
+            && let Some(server) = self.idle_of_longest()
+        {
+            self.close(server);
         }
     }
 
@@ -639,22 +794,37 @@ impl Pool {
                 }
             }
             debug_assert_eq!(total, group.total, "connections of {id:?}");
-            debug_assert_eq!(connecting, group.connecting, "connecting of {id:?}");
+            debug_assert_eq!(connecting, group.opening.len(), "connecting of {id:?}");
             debug_assert_eq!(idle, group.idle.len(), "idle of {id:?}");
         }
+        let waiting: usize = self.groups.values().map(|group| group.waiters.len()).sum();
+        debug_assert_eq!(waiting, self.waiting, "waiters");
+        let unmet = self.groups.values().filter(|group| group.total < self.minimum());
+        debug_assert_eq!(unmet.count(), self.unmet, "groups below the minimum");
     }
 }
 
 /// Groups without connections or waiters are forgotten beyond this many.
 const MAX_QUIET_GROUPS: usize = 1_024;
 
-/// The most recently used idle connection of an identity.
-fn take_idle(group: &mut Group, slots: &Slab<Slot>, identity: IdentityId) -> Option<ServerId> {
+/// The most recently used idle connection of an identity that may still be lent.
+fn take_idle(
+    group: &mut Group,
+    slots: &Slab<Slot>,
+    identity: IdentityId,
+    lifetime: Option<Duration>,
+    now: Instant,
+) -> Option<ServerId> {
     let at = group.idle.iter().rposition(|server| {
-        usize::try_from(server.index)
-            .ok()
-            .and_then(|index| slots.get(index))
-            .is_some_and(|slot| slot.key.identity == identity)
+        usize::try_from(server.index).ok().and_then(|index| slots.get(index)).is_some_and(|slot| {
+            let age = now.saturating_since(slot.born);
+            slot.key.identity == identity && lifetime.is_none_or(|limit| age < limit)
+        })
     })?;
     Some(group.idle.remove(at))
+}
+
+/// Whether a connection of this identity exists that is, or will be, of use without opening it.
+fn lives(slots: &Slab<Slot>, key: PoolKey) -> bool {
+    slots.iter().any(|(_, slot)| slot.key == key && slot.state != State::Connecting)
 }
