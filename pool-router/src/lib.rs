@@ -22,3 +22,5 @@ pub mod pool;
 pub mod relay;
 mod route;
 mod sizes;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -1,0 +1,758 @@
+//! The scheduler of the simulated world, which is the proxy's runtime there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgwire_core::auth::DerivedKey;
+use pgwire_core::cancel::BackendKey;
+use pgwire_core::encode;
+use pgwire_core::time::Instant;
+
+use super::fake_client::{Client, Exit, Outcome, Wishes};
+use super::fake_pg::{Chaos, Effects, End, Health, Node, Scene};
+use super::net::{ConnId, Cut, Net, Notice, Peer, Socket, Task, Way};
+use super::rng::Rng;
+use crate::buffers::Buffers;
+use crate::context::Context;
+use crate::hub::{CancelOrder, Command, Hub, Shutdown};
+use crate::io::{Io, Transfer};
+use crate::login::{ConnectError, Login, LoginPlan, LoginTurn};
+use crate::relay::{Entropy, Relay, Transport, Turn};
+use crate::sizes::size;
+
+/// Everything is to be over by then.
+const LIMIT: Instant = Instant::from_millis(600_000);
+
+/// So are a million events: longer worlds go round in circles.
+const MAX_EVENTS: u64 = 1_000_000;
+
+/// What the last lines of a trace are.
+const TRACE_LINES: usize = 400;
+
+/// Something that happens to the world from outside.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fault {
+    /// A node changes; what is connected to it stays.
+    Health(usize, Health),
+    /// A node breaks all its connections and is gone.
+    Crash(usize),
+    /// One session of a node is ended.
+    Terminate(usize),
+    /// A client disappears.
+    ClientGone(usize),
+    /// All nodes are well again, and behave.
+    Heal,
+    /// The proxy is to end.
+    Shutdown(Shutdown),
+}
+
+#[derive(Debug)]
+pub(super) enum Event {
+    Deliver(ConnId, Way),
+    Drive(Task),
+    PeerRead(ConnId),
+    NodeWork(ConnId),
+    ClientBegin(usize),
+    ClientTick(usize),
+    CancelBegin(BackendKey),
+    Dial(usize),
+    DialFailed(usize, ConnectError),
+    DialCancel(usize),
+    CancelEnd(usize),
+    Derived(usize),
+    HubTimer,
+    Fault(Fault),
+}
+
+#[derive(Debug, Default)]
+struct RelayTask {
+    relay: Option<Relay<Socket>>,
+    rung: bool,
+    derived: Option<DerivedKey>,
+}
+
+#[derive(Debug)]
+struct LoginTask {
+    plan: LoginPlan,
+    /// It has not been dialled, or is being dialled.
+    dialling: bool,
+    login: Option<Login<Socket>>,
+    conn: Option<ConnId>,
+}
+
+impl LoginTask {
+    fn is_open(&self, net: &Net) -> bool {
+        self.dialling || self.conn.is_some_and(|conn| net.is_open(conn))
+    }
+}
+
+#[derive(Debug)]
+struct CancelTask {
+    order: CancelOrder,
+    socket: Option<Socket>,
+    done: bool,
+}
+
+/// A finished run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// What became of the clients.
+    pub outcomes: BTreeMap<Outcome, usize>,
+    /// Rows that clients received.
+    pub rows: u64,
+    /// Writes that were confirmed to clients.
+    pub writes: usize,
+    /// Events that were processed.
+    pub events: u64,
+    /// Rows or writes by standbys were seen.
+    pub nodes_used: usize,
+}
+
+/// A run in which something happened that must not.
+#[derive(Debug, Clone)]
+pub struct Failed {
+    /// What it was.
+    pub violations: Vec<String>,
+    /// What happened last, if that was recorded.
+    pub trace: Vec<String>,
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = self.trace.len().saturating_sub(TRACE_LINES);
+        for line in self.trace.get(from..).unwrap_or_default() {
+            writeln!(f, "{line}")?;
+        }
+        for violation in &self.violations {
+            writeln!(f, "violation: {violation:.2000}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What went over the wires of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Streams {
+    /// What each client received, in the order of their coming.
+    pub clients: Vec<Vec<u8>>,
+    /// What each server connection received, in the order of opening.
+    pub servers: Vec<Vec<u8>>,
+}
+
+/// How connections are in this world.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wires {
+    /// `None`: drawn for each connection.
+    pub(super) cut: Option<Cut>,
+    pub(super) window: Option<usize>,
+    pub(super) max_delay: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    queue: BTreeMap<(Instant, u64), Event>,
+    next_event: u64,
+    events: u64,
+    pub(super) scene: Scene,
+    wires: Wires,
+    pub(super) net: Net,
+    hub: Hub<Socket, usize>,
+    context: Arc<Context>,
+    buffers: Buffers,
+    relays: Vec<RelayTask>,
+    logins: Vec<LoginTask>,
+    cancels: Vec<CancelTask>,
+    scheduled: BTreeSet<Task>,
+    alarms: BTreeSet<(Instant, Task)>,
+    hub_alarm: Option<Instant>,
+    pub(super) nodes: Vec<Node>,
+    pub(super) clients: Vec<Client>,
+    entropy: Rng,
+}
+
+impl World {
+    pub(super) fn new(context: Context, wires: Wires, mut scene: Scene, nodes: Vec<Node>) -> Self {
+        let context = Arc::new(context);
+        let net = Net::new(scene.rng.fork(), wires.max_delay);
+        let entropy = scene.rng.fork();
+        Self {
+            queue: BTreeMap::new(),
+            next_event: 0,
+            events: 0,
+            scene,
+            wires,
+            net,
+            hub: Hub::new(context.settings.clone()),
+            context,
+            buffers: Buffers::new(),
+            relays: Vec::new(),
+            logins: Vec::new(),
+            cancels: Vec::new(),
+            scheduled: BTreeSet::new(),
+            alarms: BTreeSet::new(),
+            hub_alarm: None,
+            nodes,
+            clients: Vec::new(),
+            entropy,
+        }
+    }
+
+    /// Draws what the proxy takes for random from a seed of its own.
+    pub(super) fn reseed_entropy(&mut self, seed: u64) {
+        self.entropy = Rng::new(seed);
+    }
+
+    /// The next client; its connection is made when it begins.
+    pub(super) fn add_client(&mut self, client: Client, at: Duration) {
+        let index = self.clients.len();
+        self.clients.push(client);
+        self.relays.push(RelayTask::default());
+        self.at(Instant::ORIGIN + at, Event::ClientBegin(index));
+    }
+
+    pub(super) fn at(&mut self, at: Instant, event: Event) {
+        self.next_event += 1;
+        self.queue.insert((at.max(self.scene.now), self.next_event), event);
+    }
+
+    fn after_up_to(&mut self, micros: u64, event: Event) {
+        let delay = Duration::from_nanos(self.scene.rng.between(1_000, micros * 1_000));
+        self.at(self.scene.now + delay, event);
+    }
+
+    /// Lets everything happen, ends the proxy, and looks at what is left.
+    pub(super) fn run(mut self) -> Result<(Report, Streams), Failed> {
+        self.until(|world| world.clients.iter().all(|client| client.outcome.is_some()));
+        self.at(self.scene.now, Event::Fault(Fault::Heal));
+        self.at(self.scene.now, Event::Fault(Fault::Shutdown(Shutdown::Graceful)));
+        self.until(|world| {
+            world.scene.shutdown
+                && world.hub.is_empty()
+                && world.net.open_conns().next().is_none()
+                && world.logins.iter().all(|login| !login.dialling && login.login.is_none())
+        });
+        self.check_end();
+        let trace = self.scene.trace.take().unwrap_or_default();
+        if !self.scene.violations.is_empty() {
+            return Err(Failed { violations: self.scene.violations, trace });
+        }
+        let mut report = Report { events: self.events, ..Report::default() };
+        for client in &self.clients {
+            if let Some(outcome) = client.outcome {
+                *report.outcomes.entry(outcome).or_default() += 1;
+            }
+            report.rows += client.rows;
+            report.writes += client.confirmed.len();
+        }
+        report.nodes_used = self.nodes.iter().filter(|node| node.rows > 0).count();
+        let mut streams = Streams { clients: Vec::new(), servers: Vec::new() };
+        for (conn, (_, received)) in self.net.record.take().unwrap_or_default() {
+            match self.net.peer(conn) {
+                Peer::Client(_) => streams.clients.push(received),
+                Peer::Node(_) => streams.servers.push(received),
+            }
+        }
+        Ok((report, streams))
+    }
+
+    fn until(&mut self, done: impl Fn(&Self) -> bool) {
+        while self.scene.violations.is_empty() && !done(self) {
+            let Some(((now, _), event)) = self.queue.pop_first() else {
+                self.hang("nothing will ever happen");
+                return;
+            };
+            if now > LIMIT || self.events > MAX_EVENTS {
+                self.hang("it takes too long");
+                return;
+            }
+            self.scene.now = now;
+            self.net.now = now;
+            self.events += 1;
+            self.handle(event);
+            self.settle();
+        }
+    }
+
+    fn hang(&mut self, how: &str) {
+        let waiting: Vec<String> = self
+            .clients
+            .iter()
+            .filter(|client| client.outcome.is_none())
+            .map(Client::describe)
+            .collect();
+        let views: Vec<_> = self.hub.views().collect();
+        let open: Vec<_> = self.net.open_conns().collect();
+        let relays: Vec<_> = self.relays.iter().filter_map(|task| task.relay.as_ref()).collect();
+        self.scene.violation(format!("{how}: {waiting:#?} {views:?} {open:?} {relays:?}"));
+    }
+
+    // --- what follows from a step ---------------------------------------------------------------
+
+    fn settle(&mut self) {
+        self.net.close_dropped();
+        for notice in std::mem::take(&mut self.net.notices) {
+            match notice {
+                Notice::Deliver(at, conn, way) => self.at(at, Event::Deliver(conn, way)),
+                Notice::Wake(task) => self.wake(task),
+                Notice::PeerReadable(conn) => self.after_up_to(30, Event::PeerRead(conn)),
+            }
+        }
+    }
+
+    fn wake(&mut self, task: Task) {
+        if self.scheduled.insert(task) {
+            self.after_up_to(20, Event::Drive(task));
+        }
+    }
+
+    /// Has a task driven at a certain time.
+    fn alarm(&mut self, at: Option<Instant>, task: Task) {
+        if let Some(at) = at
+            && self.alarms.insert((at, task))
+        {
+            self.at(at, Event::Drive(task));
+        }
+    }
+
+    /// Carries out what the hub orders.
+    fn obey(&mut self) {
+        let mut connects = false;
+        while let Some(command) = self.hub.poll_command() {
+            match command {
+                Command::Ring(client) => {
+                    self.relays[client].rung = true;
+                    self.wake(Task::Client(client));
+                }
+                Command::Connect(plan) => {
+                    connects = true;
+                    let index = self.logins.len();
+                    let server = plan.server;
+                    self.scene.note(|| format!("login {index} for {server:?}"));
+                    self.logins.push(LoginTask { plan, dialling: true, login: None, conn: None });
+                    self.after_up_to(300, Event::Dial(index));
+                }
+                Command::Close(link) => {
+                    let mut socket = link.into_socket();
+                    let conn = socket.conn;
+                    self.scene.note(|| format!("closing conn {conn}"));
+                    let mut goodbye = Vec::new();
+                    encode::terminate(&mut goodbye);
+                    self.net.running = None;
+                    let _: Transfer = self.net.write(&mut socket, &[IoSlice::new(&goodbye)]);
+                }
+                Command::Cancel(order) => {
+                    let index = self.cancels.len();
+                    if let Some(timeout) = order.timeout {
+                        self.at(self.scene.now + timeout, Event::CancelEnd(index));
+                    }
+                    self.cancels.push(CancelTask { order, socket: None, done: false });
+                    self.after_up_to(300, Event::DialCancel(index));
+                }
+            }
+        }
+        self.net.close_dropped();
+        if connects {
+            self.check_limits();
+        }
+        if let Some(at) = self.hub.poll_timeout()
+            && self.hub_alarm.is_none_or(|set| at < set)
+        {
+            self.hub_alarm = Some(at);
+            self.at(at, Event::HubTimer);
+        }
+    }
+
+    /// Counts the connections that are being dialled or open, as the servers would.
+    fn check_limits(&mut self) {
+        let mut per_node: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut per_group: BTreeMap<(usize, &[u8], &[u8]), usize> = BTreeMap::new();
+        for task in &self.logins {
+            // A login that is over lives on as long as its connection.
+            if !task.is_open(&self.net) {
+                continue;
+            }
+            let node = task.plan.server.node.index();
+            let identity = &task.plan.identity;
+            *per_node.entry(node).or_default() += 1;
+            *per_group.entry((node, &identity.user, &identity.database)).or_default() += 1;
+        }
+        let settings = &self.context.settings;
+        let most = per_node.values().max().copied().unwrap_or(0);
+        let group = per_group.values().max().copied().unwrap_or(0);
+        if most > size(settings.max_server_connections) {
+            self.scene.violation(format!("{most} connections to a node"));
+        }
+        if group > size(settings.pool_size) {
+            self.scene.violation(format!("{group} connections of a group"));
+        }
+    }
+
+    fn open(&mut self, peer: Peer) -> Socket {
+        let rng = &mut self.scene.rng;
+        let cut = self.wires.cut.unwrap_or_else(|| {
+            rng.pick(&[Cut::Whole, Cut::Whole, Cut::Random, Cut::Random, Cut::Bytes])
+        });
+        let window =
+            self.wires.window.unwrap_or_else(|| rng.pick(&[7, 64, 1_000, 20_000, 100_000]));
+        self.net.open(peer, cut, window)
+    }
+
+    // --- events ---------------------------------------------------------------------------------
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Deliver(conn, way) => self.net.deliver(conn, way),
+            Event::Drive(task) => {
+                self.scheduled.remove(&task);
+                self.alarms.remove(&(self.scene.now, task));
+                self.net.running = Some(task);
+                match task {
+                    Task::Client(index) => self.drive_client(index),
+                    Task::Login(index) => self.drive_login(index),
+                    Task::Cancel(index) => self.drive_cancel(index),
+                }
+            }
+            Event::PeerRead(conn) => self.peer_read(conn),
+            Event::NodeWork(conn) => self.feed_node(conn, &[]),
+            Event::ClientBegin(index) => self.begin(index, None),
+            Event::ClientTick(index) => {
+                let wishes = self.clients[index].tick();
+                self.grant(index, wishes);
+            }
+            Event::CancelBegin(key) => {
+                let index = self.clients.len();
+                self.clients.push(Client::canceller(index, 0));
+                self.relays.push(RelayTask::default());
+                self.begin(index, Some(&key));
+            }
+            Event::Dial(index) => self.dial(index),
+            Event::DialFailed(index, error) => self.dial_failed(index, error),
+            Event::DialCancel(index) => self.dial_cancel(index),
+            Event::CancelEnd(index) => self.cancel_done(index),
+            Event::Derived(index) => {
+                let task = &mut self.relays[index];
+                if let (Some(relay), Some(key)) = (&mut task.relay, task.derived.take()) {
+                    relay.resume(key);
+                    self.wake(Task::Client(index));
+                }
+            }
+            Event::HubTimer => {
+                self.hub_alarm = None;
+                self.hub.handle_timeout(self.scene.now);
+                self.obey();
+            }
+            Event::Fault(fault) => self.fault(fault),
+        }
+    }
+
+    fn begin(&mut self, index: usize, cancel: Option<&BackendKey>) {
+        let socket = self.open(Peer::Client(index));
+        let conn = socket.conn;
+        self.clients[index].conn = conn;
+        self.scene.note(|| format!("client {index} on conn {conn} begins"));
+        if let Some(id) = self.hub.accept(index) {
+            let mut entropy = [0; 64];
+            for chunk in entropy.chunks_mut(8) {
+                chunk.copy_from_slice(&self.entropy.next().to_le_bytes());
+            }
+            let context = self.context.clone();
+            let now = self.scene.now;
+            let relay = Relay::new(id, context, socket, Transport::Local, Entropy(entropy), now);
+            self.relays[index].relay = Some(relay);
+            self.wake(Task::Client(index));
+        }
+        self.obey();
+        let wishes = self.clients[index].begin(cancel);
+        self.grant(index, wishes);
+    }
+
+    fn drive_client(&mut self, index: usize) {
+        let Some(mut relay) = self.relays[index].relay.take() else { return };
+        let task = Task::Client(index);
+        let now = self.scene.now;
+        let mut turns = 0;
+        loop {
+            turns += 1;
+            if turns > 10_000 {
+                self.scene.violation(format!("client {index}: its relay never rests"));
+                break;
+            }
+            if std::mem::take(&mut self.relays[index].rung) {
+                relay.ring();
+            }
+            self.net.running = Some(task);
+            match relay.drive(&mut self.net, &mut self.buffers, now) {
+                Turn::Service => {
+                    relay.service(&mut self.hub, now);
+                    self.obey();
+                    if self.scene.rng.chance(100) {
+                        self.wake(task);
+                        break;
+                    }
+                }
+                Turn::Derive(job) => {
+                    self.relays[index].derived = Some(job.run());
+                    self.after_up_to(2_000, Event::Derived(index));
+                }
+                Turn::Wait(deadline) => {
+                    self.alarm(deadline, task);
+                    break;
+                }
+                Turn::Yield => {
+                    self.wake(task);
+                    break;
+                }
+                Turn::Finished => {
+                    self.scene.note(|| format!("the relay of client {index} is finished"));
+                    return;
+                }
+            }
+        }
+        self.relays[index].relay = Some(relay);
+    }
+
+    fn dial(&mut self, index: usize) {
+        let plan = self.logins[index].plan.clone();
+        let node = plan.server.node.index();
+        match self.nodes[node].health {
+            Health::Down => {
+                self.dial_failed(index, ConnectError::Dial("connection refused".into()));
+            }
+            Health::Hanging => {
+                let timeout = plan.connect_timeout.unwrap_or(Duration::from_secs(100));
+                let error = ConnectError::Timeout("connecting");
+                self.at(self.scene.now + timeout, Event::DialFailed(index, error));
+            }
+            Health::Up | Health::Starting | Health::Full => {
+                let socket = self.open(Peer::Node(node));
+                let conn = socket.conn;
+                self.scene.note(|| format!("login {index} on conn {conn} to node {node}"));
+                self.nodes[node].accept(conn);
+                let nonce = self.entropy.bytes();
+                let task = &mut self.logins[index];
+                task.dialling = false;
+                task.conn = Some(conn);
+                task.login = Some(Login::new(plan, socket, nonce, self.scene.now));
+                self.drive_login(index);
+            }
+        }
+    }
+
+    fn dial_failed(&mut self, index: usize, error: ConnectError) {
+        let task = &mut self.logins[index];
+        task.dialling = false;
+        let server = task.plan.server;
+        self.hub.connect_failed(server, error, self.scene.now);
+        self.obey();
+    }
+
+    fn drive_login(&mut self, index: usize) {
+        let task = Task::Login(index);
+        self.net.running = Some(task);
+        let now = self.scene.now;
+        loop {
+            let entry = &mut self.logins[index];
+            let server = entry.plan.server;
+            let Some(login) = &mut entry.login else { return };
+            match login.drive(&mut self.net, &mut self.buffers, now) {
+                LoginTurn::Derive(job) => {
+                    if let Err(error) = login.resume(job.run()) {
+                        entry.login = None;
+                        self.net.close_dropped();
+                        self.hub.connect_failed(server, error, now);
+                        break;
+                    }
+                }
+                LoginTurn::Wait(deadline) => return self.alarm(deadline, task),
+                LoginTurn::Done(link) => {
+                    entry.login = None;
+                    self.hub.connected(link, now);
+                    break;
+                }
+                LoginTurn::Failed(error) => {
+                    entry.login = None;
+                    self.scene.note(|| format!("login {index} failed: {error}"));
+                    self.net.close_dropped();
+                    self.hub.connect_failed(server, error, now);
+                    break;
+                }
+            }
+        }
+        self.obey();
+    }
+
+    fn dial_cancel(&mut self, index: usize) {
+        let node = self.cancels[index].order.server.node.index();
+        match self.nodes[node].health {
+            Health::Down => self.cancel_done(index),
+            Health::Hanging => {}
+            Health::Up | Health::Starting | Health::Full => {
+                let mut socket = self.open(Peer::Node(node));
+                self.nodes[node].accept(socket.conn);
+                let mut packet = Vec::new();
+                encode::cancel_request(&mut packet, &self.cancels[index].order.key);
+                self.net.running = None;
+                // A window takes a packet of 16 bytes at once, or piece by piece.
+                self.net.write_all(&mut socket, &packet);
+                self.cancels[index].socket = Some(socket);
+                self.drive_cancel(index);
+            }
+        }
+    }
+
+    fn drive_cancel(&mut self, index: usize) {
+        self.net.running = Some(Task::Cancel(index));
+        let Some(socket) = &mut self.cancels[index].socket else { return };
+        if self.net.read(socket, &mut [0]) == Transfer::Closed {
+            self.cancel_done(index);
+        }
+    }
+
+    fn cancel_done(&mut self, index: usize) {
+        let task = &mut self.cancels[index];
+        task.socket = None;
+        if !std::mem::replace(&mut task.done, true) {
+            let server = task.order.server;
+            self.hub.cancel_finished(server, self.scene.now);
+            self.obey();
+        }
+    }
+
+    fn peer_read(&mut self, conn: ConnId) {
+        let read = self.net.peer_read(conn);
+        match (self.net.peer(conn), read) {
+            (_, Some(bytes)) if bytes.is_empty() => {}
+            (Peer::Node(_), Some(bytes)) => self.feed_node(conn, &bytes),
+            (Peer::Node(node), None) => {
+                self.nodes[node].forget(conn);
+                self.net.peer_shut(conn);
+            }
+            (Peer::Client(client), Some(bytes)) => {
+                let wishes = self.clients[client].feed(&bytes, &mut self.scene);
+                self.grant(client, wishes);
+            }
+            (Peer::Client(client), None) => {
+                self.clients[client].ended(&mut self.scene);
+                self.net.peer_shut(conn);
+            }
+        }
+    }
+
+    fn feed_node(&mut self, conn: ConnId, bytes: &[u8]) {
+        let Peer::Node(node) = self.net.peer(conn) else { return };
+        let effects = self.nodes[node].feed(conn, bytes, &mut self.scene);
+        self.take_effect(conn, effects);
+    }
+
+    fn take_effect(&mut self, conn: ConnId, effects: Effects) {
+        self.net.peer_write(conn, &effects.out);
+        match effects.end {
+            Some(End::Shut) => self.net.peer_shut(conn),
+            Some(End::Reset) => self.net.reset(conn),
+            None => {}
+        }
+        if let Some(pause) = effects.again {
+            self.at(self.scene.now + pause, Event::NodeWork(conn));
+        }
+        if let Some(other) = effects.poke {
+            self.at(self.scene.now, Event::NodeWork(other));
+        }
+    }
+
+    fn grant(&mut self, index: usize, wishes: Wishes) {
+        let conn = self.clients[index].conn;
+        self.net.peer_write(conn, &wishes.send);
+        match wishes.exit {
+            Some(Exit::Shut) => self.net.peer_shut(conn),
+            Some(Exit::Reset) => self.net.reset(conn),
+            None => {}
+        }
+        if wishes.tick {
+            self.after_up_to(2_000, Event::ClientTick(index));
+        }
+        if let Some(key) = wishes.cancel {
+            self.after_up_to(20_000, Event::CancelBegin(key));
+        }
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        self.scene.note(|| format!("fault: {fault:?}"));
+        match fault {
+            Fault::Health(node, health) => {
+                self.scene.faults |= health != Health::Up;
+                self.nodes[node].health = health;
+            }
+            Fault::Crash(node) => {
+                self.scene.faults = true;
+                self.nodes[node].health = Health::Down;
+                for conn in self.nodes[node].conns() {
+                    self.nodes[node].forget(conn);
+                    self.net.reset(conn);
+                }
+            }
+            Fault::Terminate(node) => {
+                self.scene.faults = true;
+                let conns = self.nodes[node].conns();
+                if !conns.is_empty() {
+                    let conn = conns[self.scene.rng.below(conns.len())];
+                    let effects = self.nodes[node].terminate(conn);
+                    self.take_effect(conn, effects);
+                }
+            }
+            Fault::ClientGone(index) => {
+                let client = &mut self.clients[index];
+                // One that has not come yet cannot go.
+                if self.relays[index].relay.is_some() {
+                    client.leave();
+                    let conn = client.conn;
+                    if self.scene.rng.chance(500) {
+                        self.net.reset(conn);
+                    } else {
+                        self.net.peer_shut(conn);
+                    }
+                }
+            }
+            Fault::Heal => {
+                for node in &mut self.nodes {
+                    node.health = Health::Up;
+                    node.chaos = Chaos::default();
+                }
+            }
+            Fault::Shutdown(how) => {
+                self.scene.shutdown = true;
+                self.hub.shut_down(how);
+                self.obey();
+            }
+        }
+    }
+
+    // --- the end --------------------------------------------------------------------------------
+
+    fn check_end(&mut self) {
+        if !self.scene.violations.is_empty() {
+            return;
+        }
+        for (node, view) in self.hub.views().enumerate() {
+            if view != crate::pool::View::default() {
+                self.scene.violations.push(format!("left over at node {node}: {view:?}"));
+            }
+        }
+        let mut written: BTreeMap<&str, usize> = BTreeMap::new();
+        for nonce in self.nodes.iter().flat_map(|node| &node.log) {
+            *written.entry(nonce).or_default() += 1;
+        }
+        for (nonce, times) in &written {
+            if *times != 1 {
+                self.scene.violations.push(format!("{nonce} was written {times} times"));
+            }
+        }
+        for nonce in self.clients.iter().flat_map(|client| &client.confirmed) {
+            if !written.contains_key(&**nonce) {
+                self.scene.violations.push(format!("{nonce} was confirmed and never written"));
+            }
+        }
+    }
+}
