@@ -33,7 +33,7 @@ fn framer() {
         &output,
         &[
             "SELECT id, name FROM person",
-            "a statement of 90019 bytes",
+            "a statement of 85025 bytes",
             "SELECT 1000",
             "error: syntax error at or near \"SELEC\"",
             "rows: 1000",
@@ -51,9 +51,9 @@ fn pool() {
             "0 ms  client 3 waits",
             "30 ms    client 3 is handed connection 0",
             "30 ms  = 0 in use, 2 idle, 0 clients waiting",
-            "60030 ms  = 0 in use, 0 idle, 0 clients waiting",
-            "60030 ms  client 5 is refused: the node is down",
-            "61030 ms  client 4 gets connection 0",
+            "120030 ms  = 0 in use, 0 idle, 0 clients waiting",
+            "120030 ms  client 5 is refused: the node is down",
+            "121030 ms  client 4 gets connection 0",
         ],
     );
 }

@@ -136,8 +136,8 @@ fn main() {
     }
     node.count();
 
-    println!("\nNobody needs them for a minute:");
-    node.sleep(Duration::from_secs(60));
+    println!("\nNobody needs them for two minutes:");
+    node.sleep(Duration::from_secs(120));
     node.count();
 
     println!("\nThe server is down for half a second:");
