@@ -132,6 +132,8 @@ pub struct Hub<S, D> {
     admitted: usize,
     admission: VecDeque<ClientId>,
     commands: VecDeque<Command<S, D>>,
+    /// Cancel requests under way.
+    cancels: usize,
     shutdown: Option<Shutdown>,
 }
 
@@ -160,6 +162,7 @@ impl<S, D: Clone> Hub<S, D> {
             admitted: 0,
             admission: VecDeque::new(),
             commands: VecDeque::new(),
+            cancels: 0,
             shutdown: None,
         }
     }
@@ -237,6 +240,7 @@ impl<S, D: Clone> Hub<S, D> {
 
     /// A cancel request was taken by the server, or was given up.
     pub fn cancel_finished(&mut self, server: ServerId, now: Instant) {
+        self.cancels = self.cancels.saturating_sub(1);
         if let Some(node) = self.nodes.get_mut(server.node.index()) {
             node.pool.cancel_finished(server, now);
             self.carry_out(server.node);
@@ -284,10 +288,10 @@ impl<S, D: Clone> Hub<S, D> {
         }
     }
 
-    /// Whether no client is left.
+    /// Whether no client is left, and nothing that one of them left to be done.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.clients.is_empty()
+        self.clients.is_empty() && self.cancels == 0
     }
 
     /// Clients, from their accepting to the return of their last server connection.
@@ -437,6 +441,7 @@ impl<S, D: Clone> Hub<S, D> {
         if let Some(node) = self.nodes.get_mut(server.node.index()) {
             node.pool.cancel_started(server);
         }
+        self.cancels += 1;
         self.commands.push_back(Command::Cancel(CancelOrder {
             server,
             host: backend.host.clone(),

@@ -12,10 +12,10 @@ impl Settings {
         NodeId(index.and_then(|index| u16::try_from(index).ok()).unwrap_or(0))
     }
 
-    /// Connections that the kernel may hold for a listener before they are accepted.
+    /// Connections that the kernel may hold for a listener before they are accepted: at least 128.
     #[must_use]
     pub fn listen_backlog(&self) -> u32 {
-        self.listen_backlog_multiplier.saturating_mul(self.num_init_children)
+        self.listen_backlog_multiplier.saturating_mul(self.num_init_children).max(128)
     }
 
     /// How many worker threads serve clients: `workers`, or one for every two processors that the

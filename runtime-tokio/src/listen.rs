@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pool_router::config::{ListenAddress, Settings};
 use pool_router::relay::Transport;
-use socket2::{Domain, Protocol, Type};
+use socket2::{Domain, Protocol, SockAddr, Type};
 use tokio::net::{TcpListener, TcpSocket, UnixListener, lookup_host};
 
 use crate::shared::{Doorbell, Shared};
@@ -38,7 +39,7 @@ pub(crate) async fn bind(settings: &Settings) -> io::Result<Listeners> {
     let backlog = settings.listen_backlog();
     for address in &settings.listen_addresses {
         for address in resolve(address, settings.port).await? {
-            let bound = bind_tcp(address, backlog.max(128));
+            let bound = bind_tcp(address, backlog);
             listeners.tcp.push(bound.map_err(|error| named(error, &address.to_string()))?);
         }
     }
@@ -49,7 +50,7 @@ pub(crate) async fn bind(settings: &Settings) -> io::Result<Listeners> {
         if std::os::unix::net::UnixStream::connect(&path).is_err() {
             let _ = std::fs::remove_file(&path);
         }
-        let listener = UnixListener::bind(&path).map_err(|error| named(error, &name))?;
+        let listener = bind_unix(&path, backlog).map_err(|error| named(error, &name))?;
         let mode = std::fs::Permissions::from_mode(settings.unix_socket_permissions);
         std::fs::set_permissions(&path, mode).map_err(|error| named(error, &name))?;
         listeners.paths.push(path);
@@ -85,6 +86,13 @@ fn bind_tcp(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     }
     socket.bind(&address.into())?;
     TcpSocket::from_std_stream(socket.into()).listen(backlog)
+}
+
+fn bind_unix(path: &Path, backlog: u32) -> io::Result<UnixListener> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    UnixListener::from_std(OwnedFd::from(socket).into())
 }
 
 fn named(error: io::Error, name: &str) -> io::Error {

@@ -21,6 +21,7 @@ struct ClientTask {
     doorbell: Doorbell,
     alarm: Alarm,
     derivation: Option<JoinHandle<DerivedKey>>,
+    finished: bool,
 }
 
 /// Serves an accepted client to its end.
@@ -33,9 +34,25 @@ pub(crate) async fn serve(
 ) {
     let entropy = Entropy(random());
     let relay = Relay::new(id, shared.context.clone(), socket, transport, entropy, shared.now());
-    let mut task =
-        Box::new(ClientTask { shared, relay, doorbell, alarm: Alarm::default(), derivation: None });
+    let mut task = Box::new(ClientTask {
+        shared,
+        relay,
+        doorbell,
+        alarm: Alarm::default(),
+        derivation: None,
+        finished: false,
+    });
     poll_fn(|cx| task.poll(cx)).await;
+}
+
+impl Drop for ClientTask {
+    /// A task that ends before its relay has finished must not take its servers along.
+    fn drop(&mut self) {
+        let relay = &mut self.relay;
+        if !self.finished {
+            self.shared.with_hub(|hub, now| relay.abort(hub, now));
+        }
+    }
 }
 
 impl ClientTask {
@@ -74,7 +91,10 @@ impl ClientTask {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Turn::Finished => return Poll::Ready(()),
+                Turn::Finished => {
+                    self.finished = true;
+                    return Poll::Ready(());
+                }
             }
         }
     }

@@ -6,9 +6,30 @@ use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 
 use super::{FLUSH_TIMEOUT, Phase, RESET_TIMEOUT, Relay, Timer};
+use crate::hub::Hub;
 use crate::link::Link;
 
 impl<S> Relay<S> {
+    /// Gives everything up at once: for a runtime whose task for this client ends before
+    /// [`super::Turn::Finished`], because it panicked or is being dropped.
+    pub fn abort<D: Clone>(&mut self, hub: &mut Hub<S, D>, now: Instant) {
+        if matches!(self.phase, Phase::Finished) {
+            return;
+        }
+        if let Some(node) = self.waiting.take() {
+            hub.withdraw(self.id, node, now);
+        }
+        let held = self.active.take().into_iter().chain(self.parked.drain(..));
+        for link in held.chain(self.wants.release.drain(..)) {
+            hub.discard(link.id, now);
+        }
+        for server in self.wants.discard.drain(..) {
+            hub.discard(server, now);
+        }
+        hub.leave(self.id, now);
+        self.phase = Phase::Finished;
+    }
+
     /// The client must go: what it was told is still written.
     pub(super) fn close_client(&mut self) {
         if matches!(self.phase, Phase::Gone | Phase::Finished) {
