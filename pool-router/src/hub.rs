@@ -206,6 +206,10 @@ impl<S, D: Clone> Hub<S, D> {
         let Some(key) = node.owners.get(&server).copied() else { return };
         store_idle(node, link);
         node.pool.connected(server, now);
+        if self.shutdown.is_some() {
+            // Whom it was ordered for may be gone, and nobody comes any more.
+            node.pool.close_idle();
+        }
         if let Some(entry) = self.identity_mut(key.identity) {
             entry.last_error = None;
             entry.base.get_or_insert(params);

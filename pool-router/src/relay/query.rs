@@ -26,7 +26,7 @@ use pgwire_core::txn::TransactionStatus;
 use super::statements::{Facts, Missing};
 use super::{Relay, SHUTDOWN_MESSAGE, Timer};
 use crate::classify::{Target, Verdict, classify};
-use crate::config::DisableLoadBalanceOnWrite;
+use crate::config::{DisableLoadBalanceOnWrite, PoolMode};
 use crate::identity::TRACKED;
 use crate::ids::NodeId;
 
@@ -268,9 +268,7 @@ impl<S> Relay<S> {
                 None => facts(&classify(parse.sql, &self.session.lexing)),
             };
             let body = frame.get(5 + parse.statement.len() + 1..).unwrap_or_default();
-            let pins = facts.pins
-                || (self.context.settings.pool_mode == crate::config::PoolMode::Transaction
-                    && !parse.statement.is_empty());
+            let pins = facts.pins || self.keeps_server(parse.statement);
             if self.session.statements.has_room(parse.statement, body.len()) {
                 let name = parse.statement;
                 let (expected, stale) = self.session.statements.parse(name, body, facts, node);
@@ -291,6 +289,11 @@ impl<S> Relay<S> {
         self.note(Request::Parse, token);
         self.pass(len);
         Ok(())
+    }
+
+    /// Whether preparing a statement of this name keeps the server with its client.
+    fn keeps_server(&self, statement: &[u8]) -> bool {
+        self.context.settings.pool_mode == PoolMode::Transaction && !statement.is_empty()
     }
 
     /// Prepares the statement that a message names where its server lacks it.
@@ -358,7 +361,7 @@ impl<S> Relay<S> {
                     names.push((parse.statement, facts));
                     all.read &= facts.read;
                     all.writes |= facts.writes;
-                    all.pins |= facts.pins;
+                    all.pins |= facts.pins || self.keeps_server(parse.statement);
                 }
                 FrontendTag::BIND => {
                     let name = Bind::names(frame)?.statement;
@@ -428,6 +431,8 @@ impl<S> Relay<S> {
         let stays = self.session.pinned
             || self.session.healing
             || !facts.read
+            // It keeps the server that it runs on, and writes may follow.
+            || (facts.pins && self.context.settings.pool_mode == PoolMode::Transaction)
             || (self.session.wrote
                 && settings.disable_load_balance_on_write == DisableLoadBalanceOnWrite::Always);
         let node = if stays || !self.session.balancer.is_enabled() {

@@ -139,7 +139,7 @@ impl<S> Relay<S> {
             }
             Verdict::Failed(disposition, token) => {
                 self.session.statements.batch_failed();
-                if disposition == Disposition::Swallow && token == SETUP {
+                if disposition == Disposition::Swallow && token == SETUP && !fatal {
                     self.setup_failed(frame);
                     after = After::SetupFailed;
                     false

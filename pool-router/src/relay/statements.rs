@@ -116,7 +116,7 @@ impl Statements {
             buffer.clear();
             buffer.extend_from_slice(body);
             self.unnamed = Some(Statement { facts, body: buffer, on: bit(node), closed: false });
-            return (Token::default(), false);
+            return (self.expect(name, node, true), false);
         }
         let stale = match self.named.get(name) {
             // The server will refuse it, as it should.
@@ -213,7 +213,10 @@ impl Statements {
     /// A Parse succeeded.
     pub(super) fn confirmed(&mut self, token: Token) {
         if token != Token::default() {
-            self.unconfirmed.retain(|parse| parse.token != token);
+            // Answers come in order, so it usually is the first.
+            if self.unconfirmed.pop_front_if(|parse| parse.token == token).is_none() {
+                self.unconfirmed.retain(|parse| parse.token != token);
+            }
         }
     }
 
@@ -221,7 +224,12 @@ impl Statements {
     pub(super) fn batch_failed(&mut self) {
         let batch = self.answered;
         while let Some(parse) = self.unconfirmed.pop_front_if(|parse| parse.batch <= batch) {
-            if parse.creates {
+            if parse.creates && parse.name.is_empty() {
+                // Its server still has the one before; what that was is not known any more.
+                if !self.unconfirmed.iter().any(|later| later.creates && later.name.is_empty()) {
+                    self.unnamed = None;
+                }
+            } else if parse.creates {
                 self.forget(&parse.name);
             } else if let Some(statement) = self.get_mut(&parse.name) {
                 statement.on &= !bit(parse.node);

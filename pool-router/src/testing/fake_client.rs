@@ -474,7 +474,7 @@ impl Client {
         let drain = scene.shutdown && code == "57P01";
         if severity == "FATAL" {
             self.fatal = true;
-            if drain && midway && !scene.faults {
+            if drain && midway && !scene.faults && !scene.hurry {
                 scene.violation(format!("client {id}: drained inside of a transaction: {message}"));
             }
             if !(outage || crowd || drain) {

@@ -52,6 +52,8 @@ pub(super) struct Scene {
     pub(super) faults: bool,
     /// The proxy is being shut down.
     pub(super) shutdown: bool,
+    /// It is being shut down at once.
+    pub(super) hurry: bool,
     /// There are fewer places than clients that hold them.
     pub(super) crowded: bool,
     /// What must not happen and did.

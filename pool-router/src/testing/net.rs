@@ -351,8 +351,6 @@ impl Io<Socket> for Net {
 
     fn write(&mut self, socket: &mut Socket, pieces: &[IoSlice<'_>]) -> Transfer {
         let conn = socket.conn;
-        let bytes: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
-        assert!(!bytes.is_empty(), "a write of nothing");
         let running = self.running;
         let c = &mut self.conns[conn];
         if c.reset {
@@ -363,7 +361,13 @@ impl Io<Socket> for Net {
             c.to_peer.writer = running;
             return Transfer::Blocked;
         }
-        let mut n = bytes.len().min(free);
+        let mut bytes = Vec::new();
+        for piece in pieces {
+            let room = free.saturating_sub(bytes.len()).min(piece.len());
+            bytes.extend_from_slice(piece.get(..room).unwrap_or_default());
+        }
+        assert!(!bytes.is_empty(), "a write of nothing");
+        let mut n = bytes.len();
         if c.cut != Cut::Whole && self.rng.chance(100) {
             n = 1 + self.rng.below(n);
         }

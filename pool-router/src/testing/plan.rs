@@ -46,6 +46,7 @@ fn scene(seed: u64, trace: bool) -> Scene {
         now: Instant::ORIGIN,
         faults: false,
         shutdown: false,
+        hurry: false,
         crowded: false,
         violations: Vec::new(),
         trace: trace.then(Vec::new),

@@ -217,7 +217,8 @@ impl Author {
             // The unnamed statement of before, which may be gone.
             5 => String::new(),
             6 => {
-                let sql = self.statement(write);
+                // Only a read: it may be run again by whoever binds the unnamed statement next.
+                let sql = self.statement(false);
                 encode::parse(out, b"", sql.as_bytes(), &[]);
                 String::new()
             }

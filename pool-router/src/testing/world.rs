@@ -225,7 +225,9 @@ impl World {
 
     /// Lets everything happen, ends the proxy, and looks at what is left.
     pub(super) fn run(mut self) -> Result<(Report, Streams), Failed> {
-        self.until(|world| world.clients.iter().all(|client| client.outcome.is_some()));
+        self.until(|world| {
+            world.hub.is_empty() && world.clients.iter().all(|client| client.outcome.is_some())
+        });
         self.at(self.scene.now, Event::Fault(Fault::Heal));
         self.at(self.scene.now, Event::Fault(Fault::Shutdown(Shutdown::Graceful)));
         self.until(|world| {
@@ -723,6 +725,8 @@ impl World {
             }
             Fault::Shutdown(how) => {
                 self.scene.shutdown = true;
+                // Nobody can expect to finish what is under way.
+                self.scene.hurry |= how == Shutdown::Fast;
                 self.hub.shut_down(how);
                 self.obey();
             }
