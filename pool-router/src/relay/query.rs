@@ -445,15 +445,16 @@ impl<S> Relay<S> {
         if !link.verified {
             return Step::Hold;
         }
-        if !link.params.ptr_eq(&self.client.params) && link.pipeline.is_settled() {
+        let agreed = link.agrees_with.as_ref();
+        if !agreed.is_some_and(|params| params.ptr_eq(&self.client.params))
+            && link.pipeline.is_settled()
+        {
             let mut sql = Vec::new();
             for (name, value) in Params::diff(&self.client.params, &link.params, &TRACKED) {
                 set_parameter(&mut sql, name.as_bytes(), value);
             }
             if sql.is_empty() {
-                if link.params == self.client.params {
-                    link.params = self.client.params.clone();
-                }
+                link.agrees_with = Some(self.client.params.clone());
             } else {
                 let _ = link.pipeline.sent(Request::Query, Disposition::Swallow, SETUP);
                 link.output.own(|out| encode::query(out, &sql));

@@ -184,6 +184,7 @@ impl<S> Relay<S> {
     fn parameter_reported(&mut self, frame: &[u8], during: Option<Disposition>) -> bool {
         let Some(link) = &mut self.active else { return false };
         let Ok(status) = ParameterStatus::parse(frame) else { return false };
+        link.agrees_with = None;
         if link.params.set(status.name, status.value).is_err() {
             return true;
         }
