@@ -102,6 +102,8 @@ impl<S> Relay<S> {
 
     /// `frame` may be only the beginning of a message that is larger than the buffer.
     fn on_server_message(&mut self, tag: BackendTag, frame: &[u8], len: usize) -> After {
+        // It may change how the client's text is to be read, or which statements there are.
+        self.session.head = None;
         let Some(link) = &mut self.active else { return After::Nothing };
         let status = if tag == BackendTag::READY {
             match ReadyForQuery::parse(frame) {
