@@ -18,6 +18,9 @@ pub struct Link<S> {
     pub(crate) key: BackendKey,
     /// The parameters that the server has reported last.
     pub(crate) params: Params,
+    /// A client's parameters that those of the server were found to agree with, as far as they are
+    /// tracked. Clients of one identity mostly share theirs, so that this answers for all of them.
+    pub(crate) agrees_with: Option<Params>,
     pub(crate) framer: BackendFramer,
     pub(crate) pipeline: Pipeline,
     pub(crate) input: InBuf,
@@ -48,6 +51,7 @@ impl<S> Link<S> {
             socket,
             key,
             params,
+            agrees_with: None,
             framer: BackendFramer::new(FRAME_LIMITS),
             pipeline: Pipeline::new(pipeline_limit),
             input: InBuf::default(),

@@ -78,6 +78,7 @@ impl<S> Relay<S> {
             tracing::debug!(client = self.id.index, "a standby refused: asking the primary");
             self.session.statements.batch_undone();
             self.session.facts.clear();
+            self.session.head = None;
             self.session.chosen = None;
             self.session.healing = true;
         }

@@ -41,7 +41,7 @@ use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 
 use crate::buffers::{Buffers, FRAME_LIMITS, InBuf};
-use crate::classify::Lexing;
+use crate::classify::{Lexing, Unpins};
 use crate::config::{PoolMode, Settings};
 use crate::context::Context;
 use crate::hub::{Event, Hub, Shutdown};
@@ -188,6 +188,15 @@ impl<S> Wants<S> {
     }
 }
 
+/// A statement or batch that waits at the head of the input for its server.
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    facts: Facts,
+    unpins: Unpins,
+    /// Bytes of it, as far as they have come.
+    len: usize,
+}
+
 /// What is remembered of a session between its statements.
 #[derive(Debug)]
 struct Session {
@@ -198,6 +207,8 @@ struct Session {
     pinned: bool,
     /// Something was written.
     wrote: bool,
+    /// What was found out about the statement or batch at the head of the input, while it is held.
+    head: Option<Head>,
     /// The node chosen for the statement or batch at the head of the input.
     chosen: Option<NodeId>,
     /// A batch of extended-protocol messages is open on the active link.
@@ -275,6 +286,7 @@ impl<S> Relay<S> {
                 balancer: Balancer::new(settings, seed),
                 pinned: false,
                 wrote: false,
+                head: None,
                 chosen: None,
                 in_batch: false,
                 skip_to_sync: false,

@@ -24,8 +24,8 @@ use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 
 use super::statements::{Facts, Missing};
-use super::{Relay, SHUTDOWN_MESSAGE, Timer};
-use crate::classify::{Target, Verdict, classify};
+use super::{Head, Relay, SHUTDOWN_MESSAGE, Timer};
+use crate::classify::{Target, Unpins, Verdict, classify};
 use crate::config::{DisableLoadBalanceOnWrite, PoolMode};
 use crate::identity::TRACKED;
 use crate::ids::NodeId;
@@ -168,14 +168,13 @@ impl<S> Relay<S> {
     }
 
     fn on_query(&mut self, whole: bool, len: usize) -> Result<Step, DecodeError> {
-        let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
-        let (facts, ends) = if whole {
-            let verdict = classify(Query::parse(frame)?.sql, &self.session.lexing);
-            (facts(&verdict), verdict.effects.unpins)
-        } else {
-            (Facts::UNKNOWN, Default::default())
+        let head = match self.session.head {
+            Some(head) => head,
+            None => self.read_query(whole, len)?,
         };
+        let Head { facts, unpins: ends, .. } = head;
         if self.place(facts) == Step::Hold {
+            self.session.head = Some(head);
             return Ok(Step::Hold);
         }
         if self.settings().log_per_node_statement
@@ -204,6 +203,15 @@ impl<S> Relay<S> {
         Ok(Step::Done)
     }
 
+    fn read_query(&self, whole: bool, len: usize) -> Result<Head, DecodeError> {
+        let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
+        if !whole {
+            return Ok(Head { facts: Facts::UNKNOWN, unpins: Unpins::default(), len });
+        }
+        let verdict = classify(Query::parse(frame)?.sql, &self.session.lexing);
+        Ok(Head { facts: facts(&verdict), unpins: verdict.effects.unpins, len })
+    }
+
     fn on_extended(
         &mut self,
         tag: FrontendTag,
@@ -211,8 +219,16 @@ impl<S> Relay<S> {
         len: usize,
     ) -> Result<Step, DecodeError> {
         if !self.session.in_batch {
-            let Some((facts, batch_len)) = self.peek_batch()? else { return Ok(Step::Hold) };
+            let head = match self.session.head {
+                Some(head) => head,
+                None => {
+                    let Some((facts, len)) = self.peek_batch()? else { return Ok(Step::Hold) };
+                    Head { facts, unpins: Unpins::default(), len }
+                }
+            };
+            let Head { facts, len: batch_len, .. } = head;
             if self.place(facts) == Step::Hold {
+                self.session.head = Some(head);
                 return Ok(Step::Hold);
             }
             self.arm(batch_len);
@@ -450,15 +466,16 @@ impl<S> Relay<S> {
         if !link.verified {
             return Step::Hold;
         }
-        if !link.params.ptr_eq(&self.client.params) && link.pipeline.is_settled() {
+        let agreed = link.agrees_with.as_ref();
+        if !agreed.is_some_and(|params| params.ptr_eq(&self.client.params))
+            && link.pipeline.is_settled()
+        {
             let mut sql = Vec::new();
             for (name, value) in Params::diff(&self.client.params, &link.params, &TRACKED) {
                 set_parameter(&mut sql, name.as_bytes(), value);
             }
             if sql.is_empty() {
-                if link.params == self.client.params {
-                    link.params = self.client.params.clone();
-                }
+                link.agrees_with = Some(self.client.params.clone());
             } else {
                 let _ = link.pipeline.sent(Request::Query, Disposition::Swallow, SETUP);
                 link.output.own(|out| encode::query(out, &sql));
@@ -470,6 +487,7 @@ impl<S> Relay<S> {
 
     /// A statement or batch is about to be sent.
     fn started(&mut self, facts: Facts) {
+        self.session.head = None;
         self.session.chosen = None;
         self.session.balancer.settled();
         self.session.wrote |= facts.writes || std::mem::take(&mut self.session.healing);
@@ -524,6 +542,7 @@ impl<S> Relay<S> {
 
     /// Answers the statement or batch at the head of the input with the error that `encode` writes.
     pub(super) fn refuse_with(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.session.head = None;
         self.session.chosen = None;
         self.session.balancer.settled();
         self.client.output.own(encode);

@@ -102,6 +102,8 @@ impl<S> Relay<S> {
 
     /// `frame` may be only the beginning of a message that is larger than the buffer.
     fn on_server_message(&mut self, tag: BackendTag, frame: &[u8], len: usize) -> After {
+        // It may change how the client's text is to be read, or which statements there are.
+        self.session.head = None;
         let Some(link) = &mut self.active else { return After::Nothing };
         let status = if tag == BackendTag::READY {
             match ReadyForQuery::parse(frame) {
@@ -184,6 +186,7 @@ impl<S> Relay<S> {
     fn parameter_reported(&mut self, frame: &[u8], during: Option<Disposition>) -> bool {
         let Some(link) = &mut self.active else { return false };
         let Ok(status) = ParameterStatus::parse(frame) else { return false };
+        link.agrees_with = None;
         if link.params.set(status.name, status.value).is_err() {
             return true;
         }
