@@ -538,7 +538,13 @@ impl<S, D: Clone> Hub<S, D> {
         let Ok(index) = usize::try_from(key.identity.0) else { return };
         let primary = self.settings.primary_node();
         let Some(backend) = self.settings.backends.get(server.node.index()) else { return };
-        let Some(entry) = self.identities.get_mut(index) else { return };
+        let Some(entry) = self.identities.get_mut(index) else {
+            // The identity that found the node unreachable is forgotten, and cannot probe it.
+            if let Some(node) = self.nodes.get_mut(server.node.index()) {
+                node.pool.never_begun(server);
+            }
+            return;
+        };
         entry.users += 1;
         let plan = LoginPlan {
             server,

@@ -380,6 +380,17 @@ impl Pool {
         self.pump(now);
     }
 
+    /// An ordered connection was never begun: there is nobody left whom it could serve.
+    pub fn never_begun(&mut self, server: ServerId) {
+        if self.slot_mut(server).is_some_and(|slot| slot.state == State::Connecting) {
+            self.remove(server);
+            // Whoever comes next finds out how the node is.
+            if matches!(self.health, Health::Down { probing: Some(probe), .. } if probe == server) {
+                self.health = Health::Up;
+            }
+        }
+    }
+
     /// The next order, if any.
     pub fn poll_order(&mut self) -> Option<Order> {
         self.orders.pop_front()
