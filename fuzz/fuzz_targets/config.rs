@@ -1,6 +1,7 @@
 //! What an operator may write into the configuration files.
 //!
-//! The first byte chooses the file: `0` pgpool.conf, `1` pool_hba.conf, `2` pool_passwd.
+//! The first byte chooses the file: `0` pgpool.conf, `1` pool_hba.conf, `2` pool_passwd. `3` is
+//! pgpool.conf without its report, which costs more than all else.
 #![no_main]
 
 use core::net::{IpAddr, Ipv4Addr};
@@ -13,22 +14,36 @@ use pool_router::passwd::PoolPasswd;
 fuzz_target!(|data: &[u8]| {
     let Some((file, text)) = data.split_first() else { return };
     let text = String::from_utf8_lossy(text);
-    // Each file may include itself, and others that do not exist.
+    // Each file may include itself, and others that do not exist. A few times: what bounds the
+    // number has tests of its own, and would make each run slow here.
+    let mut left = 3;
     let mut include = |path: &str| {
-        if path.ends_with("self") { Ok(text.to_string()) } else { Err("no such file".to_owned()) }
+        if path.ends_with("self") && left > 0 {
+            left -= 1;
+            Ok(text.to_string())
+        } else {
+            Err("no such file".to_owned())
+        }
     };
-    match file % 3 {
-        0 => match config::load("pgpool.conf", &text, &mut include) {
+    match file % 4 {
+        kind @ (0 | 3) => match config::load("pgpool.conf", &text, &mut include) {
             Ok(loaded) => {
                 let settings = &loaded.settings;
                 assert!(!settings.backends.is_empty());
                 assert!(settings.primary().is_some());
                 assert!(settings.min_pool_size <= settings.pool_size);
-                // The report is a configuration with the same meaning.
-                let report = reference::report(&loaded);
-                let again = config::load("report", &report, &mut include)
-                    .unwrap_or_else(|errors| panic!("{errors}\n{report}"));
-                assert_eq!(again.settings.backends, settings.backends);
+                // The report is a configuration with the same nodes. It shows a port that is not set
+                // as 0, which as a line of a file leaves the node out.
+                let ports_are_set = settings
+                    .backends
+                    .iter()
+                    .all(|node| settings.origin(&format!("backend_port{}", node.id)).is_some());
+                if kind == 0 && ports_are_set {
+                    let report = reference::report(&loaded);
+                    let again = config::load("report", &report, &mut include)
+                        .unwrap_or_else(|errors| panic!("{errors}\n{report}"));
+                    assert_eq!(again.settings.backends, settings.backends);
+                }
             }
             Err(errors) => assert!(!errors.0.is_empty() && !errors.to_string().is_empty()),
         },

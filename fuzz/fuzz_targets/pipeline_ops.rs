@@ -64,7 +64,7 @@ fuzz_target!(|data: &[u8]| {
                 None if choice & 1 == 0 => pipeline.fake(FakeReply::ParseComplete),
                 None => pipeline.fake(FakeReply::CloseComplete),
             };
-            assert_eq!(outcome.is_ok(), room, "refused if and only if it is full");
+            assert!(outcome.is_ok() || !room, "refused only when it is full");
         } else {
             let tag = REPLIES[choice % REPLIES.len()];
             let status = STATUSES[choice / 32 % 3];
@@ -83,7 +83,8 @@ fuzz_target!(|data: &[u8]| {
         }
         while pipeline.poll_fake().is_some() {}
 
-        assert!(pipeline.in_flight() <= LIMIT, "the queue is bounded");
+        // A Sync within copy-in is taken at any bound, so that the client can end its COPY.
+        assert!(pipeline.in_flight() <= LIMIT + 1, "{} in flight", pipeline.in_flight());
         assert!(pipeline.stop_set().contains(BackendTag::READY), "its end is always seen");
         assert!(pipeline.stop_set().contains(BackendTag::ERROR), "errors are always seen");
         if pipeline.is_releasable() {
