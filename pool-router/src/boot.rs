@@ -8,6 +8,10 @@ use crate::context::Context;
 use crate::hba::Hba;
 use crate::passwd::PoolPasswd;
 
+/// What is logged at SIGHUP.
+pub const RELOAD_NOTICE: &str =
+    "the configuration is not reloaded while pgweir runs; restart it to apply a new one";
+
 /// What a command line leads to.
 #[derive(Debug)]
 pub enum Boot {

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 
 use pool_router::hub::Shutdown;
-use signal_hook::consts::{SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::low_level::pipe;
 use smol::Async;
 use smol::future::or;
@@ -16,23 +16,38 @@ pub(crate) struct Signals {
     terminate: Async<UnixStream>,
     interrupt: Async<UnixStream>,
     quit: Async<UnixStream>,
+    hang_up: Async<UnixStream>,
 }
 
 impl Signals {
     pub(crate) fn install() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SIGTERM)?, interrupt: signal(SIGINT)?, quit: signal(SIGQUIT)? })
+        Ok(Self {
+            terminate: signal(SIGTERM)?,
+            interrupt: signal(SIGINT)?,
+            quit: signal(SIGQUIT)?,
+            hang_up: signal(SIGHUP)?,
+        })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next one that ends the service.
     pub(crate) async fn next(&mut self) -> Shutdown {
-        or(
-            received(&mut self.terminate, Shutdown::Graceful),
-            or(
-                received(&mut self.interrupt, Shutdown::Fast),
-                received(&mut self.quit, Shutdown::Fast),
-            ),
-        )
-        .await
+        loop {
+            let how = or(
+                or(
+                    received(&mut self.terminate, Some(Shutdown::Graceful)),
+                    received(&mut self.hang_up, None),
+                ),
+                or(
+                    received(&mut self.interrupt, Some(Shutdown::Fast)),
+                    received(&mut self.quit, Some(Shutdown::Fast)),
+                ),
+            )
+            .await;
+            match how {
+                Some(how) => return how,
+                None => tracing::warn!("{}", pool_router::boot::RELOAD_NOTICE),
+            }
+        }
     }
 }
 
@@ -42,7 +57,7 @@ fn signal(number: c_int) -> io::Result<Async<UnixStream>> {
     Async::new(reader)
 }
 
-async fn received(stream: &mut Async<UnixStream>, meaning: Shutdown) -> Shutdown {
+async fn received(stream: &mut Async<UnixStream>, meaning: Option<Shutdown>) -> Option<Shutdown> {
     match stream.read_exact(&mut [0]).await {
         Ok(()) => meaning,
         // The writing end lives as long as the process.

@@ -10,6 +10,7 @@ pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
+    hang_up: Signal,
 }
 
 impl Signals {
@@ -18,15 +19,19 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
+            hang_up: signal(SignalKind::hangup())?,
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next one that ends the service.
     pub(crate) async fn next(&mut self) -> Shutdown {
-        tokio::select! {
-            _ = self.terminate.recv() => Shutdown::Graceful,
-            _ = self.interrupt.recv() => Shutdown::Fast,
-            _ = self.quit.recv() => Shutdown::Fast,
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return Shutdown::Graceful,
+                _ = self.interrupt.recv() => return Shutdown::Fast,
+                _ = self.quit.recv() => return Shutdown::Fast,
+                _ = self.hang_up.recv() => tracing::warn!("{}", pool_router::boot::RELOAD_NOTICE),
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "min_pool_size" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
     "Server connections per node and (user, database) that are kept open once they were needed.";
     "workers" Global, int(0, 1024), "0", Restart, Verdict::Honoured,
-    "Threads that serve clients. 0: one per processor.";
+    "Threads that serve clients. 0: one for every two processors, at least one.";
     "query_wait_timeout" Global, S, "120", Reload, Verdict::Honoured,
     "How long a client may wait for a server connection before it gets an error. 0: for ever.";
     "server_idle_timeout" Global, S, "600", Reload, Verdict::Honoured,
