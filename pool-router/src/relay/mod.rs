@@ -500,7 +500,13 @@ impl<S> Relay<S> {
         let mut progress = self.advance_server(now);
         match self.phase {
             Phase::Startup(_) => progress |= self.advance_startup(now),
-            Phase::Ready => progress |= self.advance_client(now),
+            Phase::Ready => {
+                let held = self.active.as_ref().map(|link| link.id);
+                progress |= self.advance_client(now);
+                // A parked server that was taken up has to be read before anything wakes us for it.
+                let holds = self.active.as_ref().map(|link| link.id);
+                progress |= holds.is_some() && holds != held;
+            }
             Phase::Closing | Phase::Gone | Phase::Finished => {}
         }
         progress
