@@ -297,9 +297,11 @@ impl<S> Relay<S> {
                 }
                 self.session.pinned |= pins;
             } else {
+                self.session.statements.unrecorded();
                 self.session.pinned = true;
             }
         } else {
+            self.session.statements.unrecorded();
             self.session.pinned = true;
         }
         self.note(Request::Parse, token);

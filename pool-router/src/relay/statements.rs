@@ -52,6 +52,8 @@ struct Unconfirmed {
 pub(super) struct Statements {
     named: BTreeMap<Box<[u8]>, Statement>,
     unnamed: Option<Statement>,
+    /// The active link's server may have an unnamed statement of ours that is not known here.
+    unnamed_unknown: bool,
     unconfirmed: VecDeque<Unconfirmed>,
     /// Names that the batch at hand gave to new statements.
     created: Vec<Box<[u8]>>,
@@ -79,6 +81,7 @@ impl Statements {
         Self {
             named: BTreeMap::new(),
             unnamed: None,
+            unnamed_unknown: false,
             unconfirmed: VecDeque::new(),
             created: Vec::new(),
             next_token: 1,
@@ -116,6 +119,7 @@ impl Statements {
             buffer.clear();
             buffer.extend_from_slice(body);
             self.unnamed = Some(Statement { facts, body: buffer, on: bit(node), closed: false });
+            self.unnamed_unknown = false;
             return (self.expect(name, node, true), false);
         }
         let stale = match self.named.get(name) {
@@ -133,9 +137,19 @@ impl Statements {
         (token, stale)
     }
 
+    /// The client's Parse of something that is not remembered here was sent.
+    pub(super) fn unrecorded(&mut self) {
+        self.unnamed = None;
+        self.unnamed_unknown = true;
+    }
+
     /// A message that uses the statement goes to `node`.
     pub(super) fn needed(&mut self, name: &[u8], node: NodeId) -> Missing<'_> {
-        let Some(statement) = self.get_mut(name) else { return Missing::Nothing };
+        let Some(statement) = self.get_mut(name) else {
+            // A shared server may have one of another client.
+            let foreign = name.is_empty() && !self.unnamed_unknown;
+            return if foreign { Missing::Close } else { Missing::Nothing };
+        };
         let here = statement.on & bit(node) != 0;
         match (statement.closed, here) {
             (false, true) | (true, false) => return Missing::Nothing,
@@ -158,6 +172,7 @@ impl Statements {
     pub(super) fn close(&mut self, name: &[u8], node: NodeId) {
         if name.is_empty() {
             self.unnamed = None;
+            self.unnamed_unknown = false;
             return;
         }
         let Some(statement) = self.named.get_mut(name) else { return };
@@ -174,6 +189,7 @@ impl Statements {
     /// A simple query was sent: it destroys the unnamed statement.
     pub(super) fn query(&mut self) {
         self.unnamed = None;
+        self.unnamed_unknown = false;
     }
 
     /// `DEALLOCATE ALL` or `DISCARD ALL` went to `node`.
@@ -196,7 +212,12 @@ impl Statements {
                 statement.closed = true;
             }
         }
-        self.unnamed = None;
+        if self.unconfirmed.iter().any(|parse| parse.creates && parse.name.is_empty()) {
+            self.unrecorded();
+        } else if let Some(statement) = &mut self.unnamed {
+            // Only used there: preparing it once more than needed does no harm.
+            statement.on = 0;
+        }
         self.unconfirmed.clear();
     }
 
@@ -228,6 +249,7 @@ impl Statements {
                 // Its server still has the one before; what that was is not known any more.
                 if !self.unconfirmed.iter().any(|later| later.creates && later.name.is_empty()) {
                     self.unnamed = None;
+                    self.unnamed_unknown = true;
                 }
             } else if parse.creates {
                 self.forget(&parse.name);
@@ -240,6 +262,7 @@ impl Statements {
     /// The connection to `node` was given back or is lost.
     pub(super) fn link_gone(&mut self, node: NodeId) {
         self.unconfirmed.clear();
+        self.unnamed_unknown = false;
         if let Some(statement) = &mut self.unnamed {
             statement.on &= !bit(node);
         }
