@@ -510,6 +510,9 @@ impl Client {
         }
         self.answer = None;
         self.session.fail();
+        if matches!(self.asked.front(), Some(Op::Statement(_))) && !refusal {
+            self.session.query_begun();
+        }
         let end = self.asked.iter().position(|op| matches!(op, Op::QueryEnd | Op::Sync));
         let dropped: Vec<Op> = self.asked.drain(..end.unwrap_or(0)).collect();
         if dropped.iter().any(|op| matches!(op, Op::Statement(Sql::Copy(_)))) && self.alone {

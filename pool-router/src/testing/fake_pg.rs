@@ -446,6 +446,9 @@ impl Node {
             }
             Err(Failure(code, text)) => {
                 backend.session.fail();
+                if matches!(op, Op::Statement(_)) {
+                    backend.session.query_begun();
+                }
                 error(&mut effects.out, Severity::Error, code, &text);
                 if report {
                     backend.report(&mut effects.out);

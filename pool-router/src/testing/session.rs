@@ -154,6 +154,11 @@ impl Session {
         }
     }
 
+    /// A simple query was begun, whatever comes of it.
+    pub(super) fn query_begun(&mut self) {
+        self.statements.remove("");
+    }
+
     /// A step has failed: what the transaction did is undone.
     pub(super) fn fail(&mut self) {
         self.pending.clear();
@@ -200,7 +205,7 @@ impl Session {
         }
         match op {
             Op::Statement(sql) => {
-                self.statements.remove("");
+                self.query_begun();
                 self.execute(&sql.clone(), true)
             }
             Op::CopyEnd(None) => Err(Failure("57014", "COPY from stdin failed".to_owned())),
