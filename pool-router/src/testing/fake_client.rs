@@ -422,11 +422,9 @@ impl Client {
         self.before = None;
         self.confirmed.append(&mut self.session.committed);
         match self.asked.pop_front() {
-            Some(Op::Statement(Sql::Copy(_))) => {
-                // Data that was sent ahead is on its way already.
-                if self.alone {
-                    wishes.send.extend(self.copy_data.pop_front().unwrap_or_default());
-                }
+            // Data that was sent ahead is on its way already.
+            Some(Op::Statement(Sql::Copy(_))) if self.alone => {
+                wishes.send.extend(self.copy_data.pop_front().unwrap_or_default());
             }
             Some(Op::QueryEnd | Op::Sync) => self.on_ready(frame, scene, wishes),
             _ => {}

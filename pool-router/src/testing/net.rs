@@ -101,6 +101,9 @@ struct Conn {
     proxy_open: bool,
 }
 
+/// What a peer has sent, and what it has received.
+type Recorded = (Vec<u8>, Vec<u8>);
+
 /// All connections of the world.
 #[derive(Debug)]
 pub(super) struct Net {
@@ -114,7 +117,7 @@ pub(super) struct Net {
     pub(super) running: Option<Task>,
     pub(super) now: Instant,
     /// Bytes that each peer has sent and received, if they are recorded.
-    pub(super) record: Option<BTreeMap<ConnId, (Vec<u8>, Vec<u8>)>>,
+    pub(super) record: Option<BTreeMap<ConnId, Recorded>>,
 }
 
 impl Net {
