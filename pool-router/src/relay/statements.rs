@@ -52,6 +52,8 @@ struct Unconfirmed {
 pub(super) struct Statements {
     named: BTreeMap<Box<[u8]>, Statement>,
     unnamed: Option<Statement>,
+    /// The unnamed statement's facts hold for its text as the session reads text now.
+    unnamed_is_current: bool,
     unconfirmed: VecDeque<Unconfirmed>,
     /// Names that the batch at hand gave to new statements.
     created: Vec<Box<[u8]>>,
@@ -79,6 +81,7 @@ impl Statements {
         Self {
             named: BTreeMap::new(),
             unnamed: None,
+            unnamed_is_current: false,
             unconfirmed: VecDeque::new(),
             created: Vec::new(),
             next_token: 1,
@@ -100,6 +103,18 @@ impl Statements {
         size <= self.limit.saturating_sub(if name.is_empty() { 0 } else { self.bytes })
     }
 
+    /// The facts of an unnamed statement with this body, if it is the same as the last one: drivers
+    /// that do not prepare send the same text over and over.
+    pub(super) fn same_again(&self, name: &[u8], body: &[u8]) -> Option<Facts> {
+        let last = self.unnamed.as_ref().filter(|_| name.is_empty() && self.unnamed_is_current)?;
+        (last.body == body).then_some(last.facts)
+    }
+
+    /// From now on text is read in another way.
+    pub(super) fn lexing_changed(&mut self) {
+        self.unnamed_is_current = false;
+    }
+
     /// The client's Parse goes to `node`. Returns the token for it, and whether a server-side
     /// leftover of that name must be closed first.
     pub(super) fn parse(
@@ -116,6 +131,7 @@ impl Statements {
             buffer.clear();
             buffer.extend_from_slice(body);
             self.unnamed = Some(Statement { facts, body: buffer, on: bit(node), closed: false });
+            self.unnamed_is_current = true;
             return (Token::default(), false);
         }
         let stale = match self.named.get(name) {
