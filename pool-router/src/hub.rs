@@ -404,6 +404,11 @@ impl<S, D: Clone> Hub<S, D> {
         result
     }
 
+    /// Whether [`Hub::acquire`] would have the client wait for what another client holds.
+    pub(crate) fn is_exhausted(&self, key: PoolKey, node: NodeId) -> bool {
+        self.nodes.get(node.index()).is_some_and(|entry| entry.pool.is_exhausted(key))
+    }
+
     /// The client no longer waits for `node`.
     pub(crate) fn withdraw(&mut self, client: ClientId, node: NodeId, now: Instant) {
         let Some(entry) = self.nodes.get_mut(node.index()) else { return };

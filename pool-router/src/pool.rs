@@ -265,6 +265,25 @@ impl Pool {
         }
     }
 
+    /// Whether a newcomer would wait until another client gives a connection back: neither an idle
+    /// connection nor one that is being opened, nor room for one more, is left for it.
+    #[must_use]
+    pub fn is_exhausted(&self, key: PoolKey) -> bool {
+        if self.is_down() {
+            return false;
+        }
+        let group = self.groups.get(&key.group);
+        let of_group = group.map_or(0, |group| group.idle.len());
+        let elsewhere: usize = self.groups.values().map(|group| group.idle.len()).sum();
+        let of_node = self.limits.per_node.saturating_sub(self.slots.len());
+        let room = of_node.saturating_add(elsewhere.saturating_sub(of_group));
+        let total = group.map_or(0, |group| group.total);
+        let more = self.limits.per_group.saturating_sub(total).min(room);
+        let opening = group.map_or(0, |group| group.opening.len());
+        let waiters = group.map_or(0, |group| group.waiters.len());
+        waiters >= of_group + opening + more
+    }
+
     /// The client no longer wants to wait. Returns the connection that was handed to it in the
     /// meantime, if so; the caller must release it.
     pub fn withdraw(&mut self, client: ClientId, now: Instant) -> Option<ServerId> {

@@ -107,6 +107,7 @@ macro_rules! suite {
                 queries::prepared_statements_last,
                 queries::driver_with_prepared_statements,
                 pgbench::prepared,
+                many_clients::sessions_do_not_block_each_other,
             );
         }
         mod transaction {

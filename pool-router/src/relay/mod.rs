@@ -416,7 +416,9 @@ impl<S> Relay<S> {
         if let Some(node) = self.wants.withdraw.take() {
             hub.withdraw(self.id, node, now);
         }
-        if let (Some(node), Some(key)) = (self.wants.acquire.take(), self.pool_key) {
+        if let (Some(node), Some(key)) = (self.wants.acquire.take(), self.pool_key)
+            && !self.stands_in(hub, node, key)
+        {
             match hub.acquire(self.id, key, node, now) {
                 Ok(Some(link)) => self.on_event(Event::Granted(link), now),
                 Ok(None) => self.start_waiting(node, now),
@@ -436,6 +438,23 @@ impl<S> Relay<S> {
     pub fn resume(&mut self, key: DerivedKey) {
         self.deriving = false;
         self.derived(key);
+    }
+
+    /// Has a read run on a server that the client holds already, if its standby is all taken.
+    ///
+    /// Clients that wait for each other's servers would wait until their time is over. So whoever
+    /// holds the primary waits for nobody, and whoever waits for the primary gets it in the end.
+    fn stands_in<D: Clone>(&mut self, hub: &Hub<S, D>, node: NodeId, key: PoolKey) -> bool {
+        let primary = self.context.settings.primary_node();
+        if node == primary || self.parked.is_empty() || !hub.is_exhausted(key, node) {
+            return false;
+        }
+        let at = self.parked.iter().position(|link| link.node() == primary).unwrap_or(0);
+        let mut link = self.parked.swap_remove(at);
+        link.verified = false;
+        self.session.chosen = Some(link.node());
+        self.active = Some(link);
+        true
     }
 
     fn on_event(&mut self, event: Event<S>, now: Instant) {

@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use crate::{Cluster, Mode, Node, Scenario, drivers};
+use crate::{Cluster, Mode, Node, Scenario, drivers, wire};
 
 /// Two hundred clients on four servers per node; each gets its own answers.
 pub fn two_hundred_on_four_servers(scenario: &Scenario) {
@@ -69,4 +69,26 @@ pub fn wait_has_an_end(scenario: &Scenario) {
         let mut beside = proxy.connect(&database);
         beside.query("INSERT INTO t VALUES (4)").ok();
     }
+}
+
+/// A session that holds one server and one that holds the other do not wait for each other until
+/// their time is over: who holds the primary reads there when the standby is taken.
+pub fn sessions_do_not_block_each_other(scenario: &Scenario) {
+    const READ: &str = "SELECT count(*) FROM t";
+    let cluster = Cluster::shared();
+    let database = cluster.create_database_with("CREATE TABLE t (a int)");
+    let config = scenario.config().pool_size(1).weights(0, 1).wait_timeout(3);
+    let proxy = scenario.start(cluster, &config);
+    let mut writer = proxy.connect(&database);
+    writer.query("INSERT INTO t VALUES (1)").ok();
+    let mut reader = proxy.connect(&database);
+    reader.query(READ).ok();
+    reader.send(&wire::query("INSERT INTO t VALUES (2)"));
+    assert_eq!(writer.query(READ).value(), "1");
+    assert_eq!(writer.extended(READ, &[]).value(), "1");
+    writer.close();
+    reader.reply().ok();
+    reader.close();
+    let mut next = proxy.connect(&database);
+    assert_eq!(next.query(&format!("BEGIN; {READ}; COMMIT")).value(), "2");
 }
