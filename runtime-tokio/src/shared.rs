@@ -48,9 +48,15 @@ impl Doorbell {
     }
 }
 
+struct Guarded {
+    hub: Hub<Socket, Doorbell>,
+    /// The time that the hub was last told.
+    latest: Instant,
+}
+
 /// The hub behind its lock, the clock, and what was loaded from files.
 pub(crate) struct Shared {
-    hub: Mutex<Hub<Socket, Doorbell>>,
+    hub: Mutex<Guarded>,
     origin: Clock,
     pub(crate) context: Arc<Context>,
     /// The hub's next timeout has changed.
@@ -62,7 +68,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(context: Arc<Context>) -> Arc<Self> {
         Arc::new(Self {
-            hub: Mutex::new(Hub::new(context.settings.clone())),
+            hub: Mutex::new(Guarded {
+                hub: Hub::new(context.settings.clone()),
+                latest: Instant::ORIGIN,
+            }),
             origin: Clock::now(),
             context,
             changed: Notify::new(),
@@ -87,11 +96,23 @@ impl Shared {
         self: &Arc<Self>,
         use_hub: impl FnOnce(&mut Hub<Socket, Doorbell>, Instant) -> R,
     ) -> R {
+        self.with_hub_at(self.now(), use_hub)
+    }
+
+    /// [`Shared::with_hub`] for a caller that has just looked at the clock.
+    pub(crate) fn with_hub_at<R>(
+        self: &Arc<Self>,
+        now: Instant,
+        use_hub: impl FnOnce(&mut Hub<Socket, Doorbell>, Instant) -> R,
+    ) -> R {
         let mut commands = Vec::new();
         let answer = {
-            let mut hub = self.hub.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut guard = self.hub.lock().unwrap_or_else(PoisonError::into_inner);
+            let Guarded { hub, latest } = &mut *guard;
+            // Others may have looked later and come first; the hub's time never runs backwards.
+            *latest = now.max(*latest);
             let before = hub.poll_timeout();
-            let answer = use_hub(&mut hub, self.now());
+            let answer = use_hub(hub, *latest);
             while let Some(command) = hub.poll_command() {
                 commands.push(command);
             }

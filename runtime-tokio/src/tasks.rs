@@ -57,6 +57,8 @@ impl Drop for ClientTask {
 
 impl ClientTask {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Nothing below waits: one look at the clock does for all of it.
+        let now = self.shared.now();
         loop {
             if let Some(derivation) = &mut self.derivation
                 && let Poll::Ready(key) = Pin::new(derivation).poll(cx)
@@ -69,12 +71,11 @@ impl ClientTask {
             if self.doorbell.rang() {
                 self.relay.ring();
             }
-            let now = self.shared.now();
             let relay = &mut self.relay;
             match with_buffers(|buffers| relay.drive(&mut TaskIo(cx), buffers, now)) {
                 Turn::Service => {
                     let relay = &mut self.relay;
-                    self.shared.with_hub(|hub, now| relay.service(hub, now));
+                    self.shared.with_hub_at(now, |hub, now| relay.service(hub, now));
                 }
                 Turn::Derive(job) => {
                     self.derivation = Some(tokio::task::spawn_blocking(|| job.run()));
