@@ -371,7 +371,12 @@ impl<S> Relay<S> {
             match tag {
                 FrontendTag::PARSE => {
                     let parse = Parse::parse(frame)?;
-                    let mut facts = facts(&classify(parse.sql, &self.session.lexing));
+                    let body = frame.get(5 + parse.statement.len() + 1..).unwrap_or_default();
+                    let mut facts = self
+                        .session
+                        .statements
+                        .same_again(parse.statement, body)
+                        .unwrap_or_else(|| facts(&classify(parse.sql, &self.session.lexing)));
                     if !self.session.statements.has_room(parse.statement, frame.len()) {
                         facts = Facts::UNKNOWN;
                     }

@@ -195,7 +195,11 @@ impl<S> Relay<S> {
         }
         let known = self.client.params.set(status.name, status.value).is_ok();
         if known {
-            self.session.lexing = lexing(&self.client.params);
+            let lexing = lexing(&self.client.params);
+            if self.session.lexing != lexing {
+                self.session.lexing = lexing;
+                self.session.statements.lexing_changed();
+            }
         }
         true
     }

@@ -54,6 +54,8 @@ pub(super) struct Statements {
     unnamed: Option<Statement>,
     /// The active link's server may have an unnamed statement of ours that is not known here.
     unnamed_unknown: bool,
+    /// The unnamed statement's facts hold for its text as the session reads text now.
+    unnamed_is_current: bool,
     unconfirmed: VecDeque<Unconfirmed>,
     /// Names that the batch at hand gave to new statements.
     created: Vec<Box<[u8]>>,
@@ -82,6 +84,7 @@ impl Statements {
             named: BTreeMap::new(),
             unnamed: None,
             unnamed_unknown: false,
+            unnamed_is_current: false,
             unconfirmed: VecDeque::new(),
             created: Vec::new(),
             next_token: 1,
@@ -103,6 +106,18 @@ impl Statements {
         size <= self.limit.saturating_sub(if name.is_empty() { 0 } else { self.bytes })
     }
 
+    /// The facts of an unnamed statement with this body, if it is the same as the last one: drivers
+    /// that do not prepare send the same text over and over.
+    pub(super) fn same_again(&self, name: &[u8], body: &[u8]) -> Option<Facts> {
+        let last = self.unnamed.as_ref().filter(|_| name.is_empty() && self.unnamed_is_current)?;
+        (last.body == body).then_some(last.facts)
+    }
+
+    /// From now on text is read in another way.
+    pub(super) fn lexing_changed(&mut self) {
+        self.unnamed_is_current = false;
+    }
+
     /// The client's Parse goes to `node`. Returns the token for it, and whether a server-side
     /// leftover of that name must be closed first.
     pub(super) fn parse(
@@ -120,6 +135,7 @@ impl Statements {
             buffer.extend_from_slice(body);
             self.unnamed = Some(Statement { facts, body: buffer, on: bit(node), closed: false });
             self.unnamed_unknown = false;
+            self.unnamed_is_current = true;
             return (self.expect(name, node, true), false);
         }
         let stale = match self.named.get(name) {
