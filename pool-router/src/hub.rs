@@ -317,8 +317,8 @@ impl<S, D: Clone> Hub<S, D> {
 
     // --- for relays -----------------------------------------------------------------------------
 
-    pub(crate) fn take_events(&mut self, client: ClientId) -> VecDeque<Event<S>> {
-        self.client_mut(client).map(|c| std::mem::take(&mut c.inbox)).unwrap_or_default()
+    pub(crate) fn next_event(&mut self, client: ClientId) -> Option<Event<S>> {
+        self.client_mut(client)?.inbox.pop_front()
     }
 
     /// Asks for one of the `num_init_children` places. `Some(true)`: it is the client's;
@@ -470,7 +470,7 @@ impl<S, D: Clone> Hub<S, D> {
     /// The client is gone and holds nothing any more.
     pub(crate) fn leave(&mut self, client: ClientId, now: Instant) {
         // What was handed to it and never taken goes back.
-        for event in self.take_events(client) {
+        while let Some(event) = self.next_event(client) {
             if let Event::Granted(link) = event {
                 self.release(link, now);
             }

@@ -188,6 +188,14 @@ impl<S> Wants<S> {
     }
 }
 
+/// Sockets that had nothing to read. Until the runtime has its turn they are not asked again: it
+/// drives the relay anew when that changes.
+#[derive(Debug, Default)]
+struct Asked {
+    client: bool,
+    server: Option<ServerId>,
+}
+
 /// A statement or batch that waits at the head of the input for its server.
 #[derive(Debug, Clone, Copy)]
 struct Head {
@@ -240,6 +248,7 @@ pub struct Relay<S> {
     /// The node whose connection is being waited for.
     waiting: Option<NodeId>,
     wants: Wants<S>,
+    asked: Asked,
     session: Session,
     job: Option<DeriveJob>,
     deriving: bool,
@@ -281,6 +290,7 @@ impl<S> Relay<S> {
             pool_key: None,
             waiting: None,
             wants: Wants::default(),
+            asked: Asked::default(),
             session: Session {
                 lexing: Lexing::default(),
                 balancer: Balancer::new(settings, seed),
@@ -319,6 +329,10 @@ impl<S> Relay<S> {
     /// Moves bytes and decides, as far as it goes without waiting.
     pub fn drive(&mut self, io: &mut impl Io<S>, buffers: &mut Buffers, now: Instant) -> Turn {
         let turn = self.rounds(io, buffers, now);
+        if !matches!(turn, Turn::Service) {
+            // The runtime may know more when it comes back.
+            self.asked = Asked::default();
+        }
         self.client.input.trim(buffers);
         if let Some(link) = &mut self.active {
             link.input.trim(buffers);
@@ -327,14 +341,17 @@ impl<S> Relay<S> {
     }
 
     fn rounds(&mut self, io: &mut impl Io<S>, buffers: &mut Buffers, now: Instant) -> Turn {
+        if matches!(self.phase, Phase::Finished) {
+            return Turn::Finished;
+        }
+        if self.doorbell || self.wants.any() {
+            return Turn::Service;
+        }
         for _ in 0..MAX_ROUNDS {
-            if matches!(self.phase, Phase::Finished) {
-                return Turn::Finished;
-            }
-            if self.doorbell || self.wants.any() {
-                return Turn::Service;
-            }
             self.handle_timer(now);
+            if self.is_still() {
+                return Turn::Wait(self.timer.map(|(at, _)| at));
+            }
             let mut progress = self.read_server(io, buffers, now);
             progress |= self.read_client(io, buffers, now);
             progress |= self.advance(now);
@@ -355,22 +372,39 @@ impl<S> Relay<S> {
         Turn::Yield
     }
 
+    /// Whether another round would change nothing: this costs less to find out than to go through
+    /// one, and after most rounds it is so.
+    fn is_still(&self) -> bool {
+        let link_is_still = self.active.as_ref().is_none_or(|link| {
+            link.verified
+                && self.asked.server == Some(link.id)
+                && link.input.is_empty()
+                && link.output.is_empty()
+        });
+        link_is_still
+            && matches!(self.phase, Phase::Ready)
+            && self.asked.client
+            && self.client.input.is_empty()
+            && self.client.output.is_empty()
+            && !self.draining
+    }
+
     /// Deals with the hub: takes what happened, hands over what is wanted.
     pub fn service<D: Clone>(&mut self, hub: &mut Hub<S, D>, now: Instant) {
         self.doorbell = false;
-        for event in hub.take_events(self.id) {
+        while let Some(event) = hub.next_event(self.id) {
             self.on_event(event, now);
         }
         if let Some((pid, key)) = self.wants.cancel_by_key.take() {
             hub.cancel_by_key(pid, &key);
         }
-        for (server, key) in self.wants.cancel_server.drain(..) {
+        while let Some((server, key)) = self.wants.cancel_server.pop() {
             hub.cancel_server(server, &key);
         }
-        for link in self.wants.release.drain(..) {
+        while let Some(link) = self.wants.release.pop() {
             hub.release(link, now);
         }
-        for server in self.wants.discard.drain(..) {
+        while let Some(server) = self.wants.discard.pop() {
             hub.discard(server, now);
         }
         if std::mem::take(&mut self.wants.admit) {
@@ -455,7 +489,9 @@ impl<S> Relay<S> {
 
     fn read_server(&mut self, io: &mut impl Io<S>, buffers: &mut Buffers, now: Instant) -> bool {
         let Some(link) = &mut self.active else { return false };
-        if !link.input.has_room() {
+        // One that was lent anew has yet to show that it is alive.
+        let asked = link.verified && self.asked.server == Some(link.id);
+        if asked || !link.input.has_room() {
             return false;
         }
         match io.read(&mut link.socket, link.input.room(buffers)) {
@@ -464,6 +500,7 @@ impl<S> Relay<S> {
                 true
             }
             Transfer::Blocked => {
+                self.asked.server = Some(link.id);
                 link.verified = true;
                 false
             }
@@ -475,7 +512,8 @@ impl<S> Relay<S> {
     }
 
     fn read_client(&mut self, io: &mut impl Io<S>, buffers: &mut Buffers, now: Instant) -> bool {
-        if self.client.closed
+        if self.asked.client
+            || self.client.closed
             || self.deriving
             || !matches!(self.phase, Phase::Ready | Phase::Startup(_))
             || !self.client.input.has_room()
@@ -488,7 +526,10 @@ impl<S> Relay<S> {
                 self.client.input.filled(n);
                 true
             }
-            Transfer::Blocked => false,
+            Transfer::Blocked => {
+                self.asked.client = true;
+                false
+            }
             Transfer::Closed => {
                 self.client_lost(now);
                 true
