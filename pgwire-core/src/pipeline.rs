@@ -234,7 +234,8 @@ impl Pipeline {
                 }
                 return Ok(());
             }
-            // None of these grows the queue: the client must be able to end its COPY at any bound.
+            // None of these grows the queue by more than one entry in all: the client must be able to
+            // end its COPY at any bound.
             Mode::CopyIn => match request {
                 Request::CopyData | Request::Flush => return Ok(()),
                 Request::CopyDone | Request::CopyFail => {

@@ -61,6 +61,9 @@ impl<S> Relay<S> {
         if matches!(self.phase, Phase::Gone | Phase::Finished) {
             return;
         }
+        if self.context.settings.log_disconnections && self.pool_key.is_some() {
+            tracing::info!(client = self.id.index, "disconnection");
+        }
         self.client.closed = true;
         self.client.socket = None;
         self.phase = Phase::Gone;

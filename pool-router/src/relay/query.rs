@@ -177,18 +177,7 @@ impl<S> Relay<S> {
             self.session.head = Some(head);
             return Ok(Step::Hold);
         }
-        if self.settings().log_per_node_statement
-            && let Some(link) = &self.active
-        {
-            let frame = self.client.input.unparsed().get(5..len).unwrap_or_default();
-            let sql = String::from_utf8_lossy(frame);
-            tracing::info!(
-                "DB node id: {} backend pid: {} statement: {}",
-                link.node().0,
-                link.key.pid,
-                sql.trim_end_matches('\0')
-            );
-        }
+        self.log_statement(5, len);
         self.arm(len);
         self.started(facts);
         self.note(Request::Query, Token::default());
@@ -295,7 +284,9 @@ impl<S> Relay<S> {
                         link.pipeline.sent(Request::Close, Disposition::Swallow, Token::default());
                     link.output.own(|out| encode::close_statement(out, name));
                 }
+                let text_at = 5 + name.len() + 1;
                 self.session.pinned |= pins;
+                self.log_statement(text_at, len);
             } else {
                 self.session.statements.unrecorded();
                 self.session.pinned = true;
@@ -499,6 +490,25 @@ impl<S> Relay<S> {
         self.session.balancer.settled();
         self.session.wrote |= facts.writes || std::mem::take(&mut self.session.healing);
         self.session.pinned |= facts.pins;
+    }
+
+    /// Logs the statement that stands at `from` in the message of `len` bytes at the head of the input.
+    fn log_statement(&self, from: usize, len: usize) {
+        let settings = self.settings();
+        if !settings.log_statement && !settings.log_per_node_statement {
+            return;
+        }
+        let Some(link) = &self.active else { return };
+        let text = self.client.input.unparsed().get(from..len).unwrap_or_default();
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+        let sql = String::from_utf8_lossy(text);
+        if settings.log_statement {
+            tracing::info!(client = self.id.index, "statement: {sql}");
+        }
+        if settings.log_per_node_statement {
+            let (node, pid) = (link.node().0, link.key.pid);
+            tracing::info!("DB node id: {node} backend pid: {pid} statement: {sql}");
+        }
     }
 
     /// Records a message of the client for the active link.

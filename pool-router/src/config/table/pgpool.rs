@@ -32,7 +32,8 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "Directories in which the socket `.s.PGSQL.<port>` is made; empty is none.";
     "socket_dir" Global, COMMAS, "/tmp", Restart, Verdict::Renamed("unix_socket_directories"),
     "The name of Pgpool-II up to 4.3.";
-    "unix_socket_group" Global, TEXT, "", Restart, Verdict::Honoured,
+    "unix_socket_group" Global, TEXT, "", Restart,
+    ignored("the sockets belong to the group of the process"),
     "The group that owns the Unix sockets; empty is the group of the process.";
     "unix_socket_permissions" Global, Kind::Mode, "0777", Restart, Verdict::Honoured,
     "The mode of the Unix sockets.";
@@ -78,7 +79,8 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "allow_clear_text_frontend_auth" Global, BOOL, "off", Reload, Verdict::Honoured,
     "Ask a client for its password in clear text when pool_passwd has no entry for the user and \
      pool_hba.conf is not used.";
-    "pid_file_name" Global, TEXT, "/var/run/pgpool/pgpool.pid", Restart, Verdict::Honoured,
+    "pid_file_name" Global, TEXT, "/var/run/pgpool/pgpool.pid", Restart,
+    ignored("pgweir stays in the foreground and writes no pid file"),
     "The file for the process id, relative to the directory of pgpool.conf; empty is none.";
 
     "ssl" Global, BOOL, "off", Restart, warned(&[], TLS),
@@ -193,7 +195,8 @@ pub(super) static TABLE: &[Parameter] = rows! {
     words(&["LOCAL0", "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4", "LOCAL5", "LOCAL6", "LOCAL7"]),
     "LOCAL0", Reload, ignored(LOGS), "Syslog facility.";
     "syslog_ident" Global, TEXT, "pgpool", Reload, ignored(LOGS), "Syslog program name.";
-    "log_line_prefix" Global, TEXT, "%m: %a pid %p: ", Reload, Verdict::Honoured,
+    "log_line_prefix" Global, TEXT, "%m: %a pid %p: ", Reload,
+    ignored("log lines begin with time and level"),
     "What begins each line of the log: %a application, %p process id, %P kind of process, %t and \
      %m time, %d database, %u user, %l line number, %% a percent sign.";
     "log_connections" Global, BOOL, "off", Reload, Verdict::Honoured, "Log each login.";
