@@ -309,3 +309,24 @@ fn withdrawing_finds_what_was_handed_meanwhile() {
     pool.close_idle();
     assert_eq!(orders(&mut pool), [Order::Close(server)]);
 }
+
+#[test]
+fn exhausted_is_where_only_other_clients_can_help() {
+    let mut pool = pool(LIMITS);
+    assert!(!pool.is_exhausted(A));
+    let first = open(&mut pool, 1, A, at(0));
+    assert!(!pool.is_exhausted(A), "room for a second one");
+    let second = open(&mut pool, 2, A, at(0));
+    assert!(pool.is_exhausted(A) && pool.is_exhausted(B));
+    assert!(!pool.is_exhausted(C), "the node has room for one more");
+    pool.release(second, Outcome::Reuse, at(1));
+    assert!(!pool.is_exhausted(A) && !pool.is_exhausted(B));
+    open(&mut pool, 3, C, at(1));
+    assert!(!pool.is_exhausted(C), "the idle one can make room");
+    assert_eq!(pool.acquire(client(4), A, at(2)), Acquire::Granted(second));
+    assert!(pool.is_exhausted(A) && pool.is_exhausted(C), "the node is full");
+    pool.release(first, Outcome::Discard, at(3));
+    assert!(!pool.is_exhausted(A));
+    assert_eq!(pool.acquire(client(5), A, at(3)), Acquire::Queued);
+    assert!(pool.is_exhausted(A), "the one that is being opened is spoken for");
+}

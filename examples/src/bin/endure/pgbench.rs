@@ -1,6 +1,7 @@
 //! `pgbench` in every protocol: no error, equal sums, reads on both nodes, writes on the primary.
 
 use std::io::{Read, Seek, SeekFrom};
+use std::time::{Duration, Instant};
 
 use testbed::{Cluster, Config, Mode, Node, Proxy};
 
@@ -67,9 +68,6 @@ fn one_run(
     }
     let before = transactions(&bench.cluster, database);
     let (out, good) = pgbench(proxy, database, &options);
-    let after = transactions(&bench.cluster, database);
-    let grew = [after[0].saturating_sub(before[0]), after[1].saturating_sub(before[1])];
-
     let field = |name: &str| {
         let rest = out.lines().find_map(|line| line.strip_prefix(name))?;
         rest.trim_start_matches([':', '=', ' ']).split_whitespace().next()
@@ -90,6 +88,7 @@ fn one_run(
     } else {
         lines.promise(&what, false, &out);
     }
+    let grew = growth(&bench.cluster, database, before, processed);
     let shares = format!("primary {}, standby {}", grew[0], grew[1]);
     if reads {
         let least = processed / 10;
@@ -119,22 +118,27 @@ fn pgbench(proxy: &Proxy, database: &str, options: &[&str]) -> (String, bool) {
     }
 }
 
-/// Committed transactions of a database on both nodes, once the numbers stand still: servers
-/// report them at most once a second, and a last time when they have been idle for ten.
+/// Committed transactions of a database on both nodes, as far as the servers have reported them.
 fn transactions(cluster: &Cluster, database: &str) -> [u64; 2] {
     Node::ALL.map(|node| {
         let sql = format!("SELECT xact_commit FROM pg_stat_database WHERE datname = '{database}'");
-        let value = || cluster.value(node, "postgres", &sql).parse::<u64>().unwrap_or(0);
-        let mut last = value();
-        let mut same = 0;
-        while same < 3 {
-            std::thread::sleep(std::time::Duration::from_millis(500));
-            let now = value();
-            same = if now == last { same + 1 } else { 0 };
-            last = now;
-        }
-        last
+        cluster.value(node, "postgres", &sql).parse().unwrap_or(0)
     })
+}
+
+/// What was added on both nodes, once all of a run has been reported: a session does so at most
+/// once a second, and a last time when it has been idle for ten.
+fn growth(cluster: &Cluster, database: &str, before: [u64; 2], run: u64) -> [u64; 2] {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let start = Instant::now();
+    loop {
+        let after = transactions(cluster, database);
+        let grew = [after[0].saturating_sub(before[0]), after[1].saturating_sub(before[1])];
+        if grew[0] + grew[1] >= run || start.elapsed() > PATIENCE {
+            return grew;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn check_sums(cluster: &Cluster, lines: &Lines, database: &str, transactions: u64) {
