@@ -16,9 +16,10 @@ use super::Relay;
 
 /// SQLSTATEs with which a standby refuses what the primary may well do: read-only transaction,
 /// feature not supported (in recovery), undefined table (temporary, or not replayed yet),
-/// serialization failure (conflict with recovery), and its own shutdown or crash.
-const REFUSALS: [&[u8; 5]; 7] =
-    [b"25006", b"0A000", b"42P01", b"40001", b"57P01", b"57P02", b"57P03"];
+/// serialization failure (conflict with recovery), undefined file (COPY of an unlogged table, which
+/// has none there), and its own shutdown or crash.
+const REFUSALS: [&[u8; 5]; 8] =
+    [b"25006", b"0A000", b"42P01", b"40001", b"58P01", b"57P01", b"57P02", b"57P03"];
 
 /// How the answer of a standby begins.
 enum Beginning {
@@ -105,7 +106,9 @@ impl<S> Relay<S> {
                 | BackendTag::ROW_DESCRIPTION
                 | BackendTag::NO_DATA
                 | BackendTag::NOTICE
-                | BackendTag::PARAMETER_STATUS => {}
+                | BackendTag::PARAMETER_STATUS
+                // Comes before the server so much as opens the table.
+                | BackendTag::COPY_OUT => {}
                 BackendTag::ERROR => {
                     let code = ErrorOrNotice::parse(frame).ok().and_then(|error| error.code());
                     let refused = code.is_some_and(|code| REFUSALS.contains(&code.as_bytes()));

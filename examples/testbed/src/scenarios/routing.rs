@@ -154,6 +154,12 @@ pub fn temporary_and_unlogged_tables(scenario: &Scenario) {
     client.query("INSERT INTO unlogged_t VALUES (1)").ok();
     assert_eq!(client.query("SELECT a FROM unlogged_t").value(), "1");
     assert_eq!(client.extended("SELECT a FROM unlogged_t", &[]).value(), "1");
+    for _ in 0..2 {
+        let reply = client.query("COPY unlogged_t TO STDOUT");
+        assert_eq!(reply.shape, "HdcCZ", "{:?}", reply.errors);
+        assert_eq!(reply.copied, b"1\n");
+    }
+    assert_eq!(client.query("COPY t TO STDOUT").copied, b"1\n");
 
     client.query("BEGIN").ok();
     // Shadows the permanent table of the same name.
