@@ -115,6 +115,7 @@ macro_rules! suite {
             $crate::suite!(@tests $program, Transaction,
                 cancel::waiting_client,
                 many_clients::two_hundred_on_four_servers,
+                many_clients::workers_share_the_servers,
                 outage::standby_restarts_unnoticed,
                 parameters::settings_follow_their_client,
                 parameters::encoding_follows_its_client,

@@ -2,15 +2,24 @@
 
 use tokio_postgres::types::Type;
 
-use crate::{Cluster, Mode, Node, Scenario, drivers, wire};
+use crate::{Cluster, Config, Mode, Node, Scenario, drivers, wire};
 
 /// Two hundred clients on four servers per node; each gets its own answers.
 pub fn two_hundred_on_four_servers(scenario: &Scenario) {
+    crowd(scenario, &scenario.config().pool_size(4));
+}
+
+/// The same with several worker threads: they share the servers and the limit.
+pub fn workers_share_the_servers(scenario: &Scenario) {
+    crowd(scenario, &scenario.config().pool_size(4).line("workers = 4"));
+}
+
+fn crowd(scenario: &Scenario, config: &Config) {
     const CLIENTS: i64 = 200;
     const QUERIES: i64 = 15;
     let cluster = Cluster::shared();
     let database = cluster.create_database();
-    let proxy = scenario.start(cluster, &scenario.config().pool_size(4));
+    let proxy = scenario.start(cluster, config);
     drivers::block_on(async {
         let mut clients = Vec::new();
         for _ in 0..CLIENTS {
