@@ -33,7 +33,8 @@
 //! Where even that does not tell replies apart, the pipeline becomes *unpredictable*: it forwards,
 //! and never claims to be settled again. That takes a client that sends another request while a
 //! simple query's COPY reads data, or one that sends such a Sync and, behind it and before the next
-//! Sync, a request for which the COPY's failure then is decisive; or a replication stream.
+//! Sync, a request for which the COPY's failure then is decisive; or a proxy that puts a made-up reply
+//! in front of such a Sync; or a replication stream.
 //!
 //! # Calling rule
 //!

@@ -557,7 +557,11 @@ impl Trial {
             let rest = self.sent.iter().skip(self.copy_from + at + 1);
             rest.clone().any(|(act, _)| !act.is_for_copy())
         });
-        (simple && misplaced) || decisive
+        // A made-up reply in front of such a Sync has lost its place beside it.
+        let made_up = |act: &Act| matches!(act, Act::Fake(_));
+        let displaced =
+            doubtful_at.is_some_and(|at| within.clone().take(at).any(|(act, _)| made_up(act)));
+        (simple && misplaced) || decisive || displaced
     }
 
     fn check(&self) {
