@@ -2,11 +2,17 @@
 
 use std::sync::Arc;
 
+use tracing::level_filters::LevelFilter;
+
 use crate::cli::{Cli, EXIT_CONFIG};
-use crate::config::{self, Level, Notice, reference};
+use crate::config::{self, Level, LogLevel, Notice, Settings, reference};
 use crate::context::Context;
 use crate::hba::Hba;
 use crate::passwd::PoolPasswd;
+
+/// Bytes above which a configuration file is taken for something else (16 MiB); for the runtimes, which
+/// read the files.
+pub const MAX_FILE: u64 = 16 * 1024 * 1024;
 
 /// What is logged at SIGHUP.
 pub const RELOAD_NOTICE: &str =
@@ -90,6 +96,30 @@ pub fn boot(
     }
     let context = Context { settings: Arc::new(settings), hba, passwords, mock_seed: seed };
     Ok(Boot::Serve(Arc::new(context), notices))
+}
+
+/// Up to which level events are logged: `log_min_messages`, or everything of interest to a developer
+/// where the command line asks for that.
+#[must_use]
+pub fn log_level(settings: &Settings, debug: bool) -> LevelFilter {
+    match settings.log_min_messages {
+        LogLevel::Debug5 | LogLevel::Debug4 | LogLevel::Debug3 => LevelFilter::TRACE,
+        LogLevel::Debug2 | LogLevel::Debug1 => LevelFilter::DEBUG,
+        _ if debug => LevelFilter::DEBUG,
+        // Warnings include what Pgpool-II logs as LOG.
+        LogLevel::Info | LogLevel::Notice | LogLevel::Log | LogLevel::Warning => LevelFilter::INFO,
+        LogLevel::Error | LogLevel::Fatal | LogLevel::Panic => LevelFilter::ERROR,
+    }
+}
+
+/// Logs what the operator should know of the configuration.
+pub fn log_notices(notices: &[Notice]) {
+    for notice in notices {
+        match notice.level {
+            Level::Warning => tracing::warn!("{notice}"),
+            Level::Notice => tracing::info!("{notice}"),
+        }
+    }
 }
 
 fn failure(text: String) -> BootError {

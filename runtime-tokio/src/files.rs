@@ -2,8 +2,7 @@
 
 use std::io::ErrorKind;
 
-/// Bytes above which a configuration file is taken for something else.
-const MAX_FILE: u64 = 16 * 1024 * 1024;
+use pool_router::boot::MAX_FILE;
 
 /// The text of a file; `None` if there is none.
 pub(crate) fn read(path: &str) -> Result<Option<String>, String> {

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use pool_router::boot::{Boot, boot};
+use pool_router::boot::{Boot, boot, log_level, log_notices};
 use pool_router::cli;
-use pool_router::config::{Level, LogLevel, Notice, Settings};
+use pool_router::config::Settings;
 use pool_router::context::Context;
 use pool_router::hub::Shutdown;
 use tokio::runtime::{Builder, Runtime};
@@ -32,10 +32,8 @@ pub(crate) fn main() -> ExitCode {
         Ok(Boot::Print(text)) => return print(&mut io::stdout(), &text, 0),
         Err(error) => return print(&mut io::stderr(), &error.text, error.exit_code),
     };
-    log_to_stderr(&context.settings, cli.debug);
-    for notice in &notices {
-        log(notice);
-    }
+    log_to_stderr(log_level(&context.settings, cli.debug));
+    log_notices(&notices);
     let served = runtime(&context.settings).and_then(|runtime| {
         let served = runtime.block_on(serve(context));
         // Connections that are still being opened are of no use to anybody now.
@@ -116,29 +114,13 @@ async fn emptied(shared: &Arc<Shared>) {
     }
 }
 
-fn log_to_stderr(settings: &Settings, debug: bool) {
-    let level = match settings.log_min_messages {
-        _ if debug => LevelFilter::DEBUG,
-        LogLevel::Debug5 | LogLevel::Debug4 | LogLevel::Debug3 => LevelFilter::TRACE,
-        LogLevel::Debug2 | LogLevel::Debug1 => LevelFilter::DEBUG,
-        LogLevel::Info | LogLevel::Notice | LogLevel::Log => LevelFilter::INFO,
-        LogLevel::Warning => LevelFilter::INFO,
-        LogLevel::Error | LogLevel::Fatal | LogLevel::Panic => LevelFilter::ERROR,
-    };
+fn log_to_stderr(level: LevelFilter) {
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(io::stderr)
         .with_ansi(false)
         .with_target(false)
         .init();
-}
-
-fn log(notice: &Notice) {
-    let origin = notice.origin.as_ref().map(|origin| format!("{origin}: ")).unwrap_or_default();
-    match notice.level {
-        Level::Warning => tracing::warn!("{origin}{}", notice.text),
-        _ => tracing::info!("{origin}{}", notice.text),
-    }
 }
 
 fn print(to: &mut dyn Write, text: &str, code: u8) -> ExitCode {
