@@ -29,10 +29,11 @@ use crate::classify::{Target, Unpins, Verdict, classify};
 use crate::config::{DisableLoadBalanceOnWrite, PoolMode};
 use crate::identity::TRACKED;
 use crate::ids::NodeId;
+use crate::link::Link;
 
 /// Requests that one message of the client can turn into: parameters, a re-prepared statement, a
 /// closed leftover, and itself.
-const ROOM: usize = 4;
+const ROOM: usize = 5;
 
 /// Bytes of our own that may wait for one server before more of the client's input is looked at.
 const OWN_LIMIT: usize = 256 * 1024;
@@ -279,10 +280,7 @@ impl<S> Relay<S> {
                 let (expected, stale) = self.session.statements.parse(name, body, facts, node);
                 token = expected;
                 if stale && let Some(link) = &mut self.active {
-                    // Room for it was checked.
-                    let _ =
-                        link.pipeline.sent(Request::Close, Disposition::Swallow, Token::default());
-                    link.output.own(|out| encode::close_statement(out, name));
+                    swallow_close(link, name);
                 }
                 let text_at = 5 + name.len() + 1;
                 self.session.pinned |= pins;
@@ -319,21 +317,12 @@ impl<S> Relay<S> {
         // Room for either was checked before the message was looked at.
         match missing {
             Missing::Nothing => {}
-            Missing::Close => {
-                let _ = link.pipeline.sent(Request::Close, Disposition::Swallow, Token::default());
-                link.output.own(|out| encode::close_statement(out, name));
+            Missing::Close => swallow_close(link, name),
+            Missing::Replace(body, token) => {
+                swallow_close(link, name);
+                swallow_parse(link, name, body, token);
             }
-            Missing::Parse(body, token) => {
-                let _ = link.pipeline.sent(Request::Parse, Disposition::Swallow, token);
-                link.output.own(|out| {
-                    let length = u32::try_from(4 + name.len() + 1 + body.len()).unwrap_or(u32::MAX);
-                    out.push(FrontendTag::PARSE.byte());
-                    out.extend_from_slice(&length.to_be_bytes());
-                    out.extend_from_slice(name);
-                    out.push(0);
-                    out.extend_from_slice(body);
-                });
-            }
+            Missing::Parse(body, token) => swallow_parse(link, name, body, token),
         }
         Ok(())
     }
@@ -624,4 +613,23 @@ pub(super) fn set_parameter(sql: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     sql.extend_from_slice(b" TO ");
     encode::quote_literal(sql, value);
     sql.push(b';');
+}
+
+/// Closes a statement on our own account. Room in the pipeline was checked.
+fn swallow_close<S>(link: &mut Link<S>, name: &[u8]) {
+    let _ = link.pipeline.sent(Request::Close, Disposition::Swallow, Token::default());
+    link.output.own(|out| encode::close_statement(out, name));
+}
+
+/// Prepares a statement on our own account. Room in the pipeline was checked.
+fn swallow_parse<S>(link: &mut Link<S>, name: &[u8], body: &[u8], token: Token) {
+    let _ = link.pipeline.sent(Request::Parse, Disposition::Swallow, token);
+    link.output.own(|out| {
+        let length = u32::try_from(4 + name.len() + 1 + body.len()).unwrap_or(u32::MAX);
+        out.push(FrontendTag::PARSE.byte());
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(name);
+        out.push(0);
+        out.extend_from_slice(body);
+    });
 }

@@ -32,6 +32,8 @@ struct Statement {
     body: Vec<u8>,
     /// The nodes (by bit) whose server has it.
     on: u128,
+    /// The nodes (by bit) whose server has an older one of the same name, which was closed elsewhere.
+    stale: u128,
     /// The client has closed it; some server may still have it.
     closed: bool,
 }
@@ -74,6 +76,8 @@ pub(super) enum Missing<'a> {
     Nothing,
     /// A Parse with this body, and this token.
     Parse(&'a [u8], Token),
+    /// A Close, and then a Parse as above: the server has an older one of that name.
+    Replace(&'a [u8], Token),
     /// A Close: the client has closed it, and this server does not know.
     Close,
 }
@@ -133,24 +137,27 @@ impl Statements {
             let mut buffer = self.unnamed.take().map(|old| old.body).unwrap_or_default();
             buffer.clear();
             buffer.extend_from_slice(body);
-            self.unnamed = Some(Statement { facts, body: buffer, on: bit(node), closed: false });
+            self.unnamed =
+                Some(Statement { facts, body: buffer, on: bit(node), stale: 0, closed: false });
             self.unnamed_unknown = false;
             self.unnamed_is_current = true;
             return (self.expect(name, node, true), false);
         }
-        let stale = match self.named.get(name) {
+        let left_over = match self.named.get(name) {
             // The server will refuse it, as it should.
             Some(known) if !known.closed => return (Token::default(), false),
-            Some(known) => known.on & bit(node) != 0,
-            None => false,
+            Some(known) => known.on | known.stale,
+            None => 0,
         };
         self.forget(name);
         self.bytes += cost(name, body);
-        let statement = Statement { facts, body: body.to_vec(), on: bit(node), closed: false };
+        let stale = left_over & !bit(node);
+        let body = body.to_vec();
+        let statement = Statement { facts, body, on: bit(node), stale, closed: false };
         self.named.insert(name.into(), statement);
         self.created.push(name.into());
         let token = self.expect(name, node, true);
-        (token, stale)
+        (token, left_over & bit(node) != 0)
     }
 
     /// The client's Parse of something that is not remembered here was sent.
@@ -181,6 +188,10 @@ impl Statements {
         let token = self.expect(name, node, false);
         let Some(statement) = self.get_mut(name) else { return Missing::Nothing };
         statement.on |= bit(node);
+        if statement.stale & bit(node) != 0 {
+            statement.stale &= !bit(node);
+            return Missing::Replace(&statement.body, token);
+        }
         Missing::Parse(&statement.body, token)
     }
 
@@ -192,7 +203,8 @@ impl Statements {
             return;
         }
         let Some(statement) = self.named.get_mut(name) else { return };
-        statement.on &= !bit(node);
+        statement.on = (statement.on | statement.stale) & !bit(node);
+        statement.stale = 0;
         statement.closed = true;
         if statement.on == 0 {
             self.forget(name);
@@ -287,6 +299,7 @@ impl Statements {
         }
         for statement in self.named.values_mut() {
             statement.on &= !bit(node);
+            statement.stale &= !bit(node);
         }
         let gone: Vec<Box<[u8]>> = self
             .named
@@ -328,4 +341,45 @@ fn cost(name: &[u8], body: &[u8]) -> u64 {
 
 fn bit(node: NodeId) -> u128 {
     1_u128.checked_shl(u32::from(node.0)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READ: Facts = Facts { read: true, pins: false, writes: false };
+    const HERE: NodeId = NodeId(0);
+    const THERE: NodeId = NodeId(1);
+
+    #[test]
+    fn a_statement_is_prepared_once_on_each_server() {
+        let mut statements = Statements::new(1_000);
+        assert!(!statements.parse(b"s", b"one", READ, HERE).1);
+        assert_eq!(statements.needed(b"s", HERE), Missing::Nothing);
+        assert!(matches!(statements.needed(b"s", THERE), Missing::Parse(b"one", _)));
+        assert_eq!(statements.needed(b"s", THERE), Missing::Nothing);
+    }
+
+    /// A name that was closed on one server and given anew there still stands for the old statement
+    /// on the other one.
+    #[test]
+    fn a_name_that_is_used_again_replaces_what_other_servers_have() {
+        let mut statements = Statements::new(1_000);
+        let _ = statements.parse(b"s", b"old", READ, HERE);
+        let _ = statements.needed(b"s", THERE);
+        statements.close(b"s", THERE);
+        assert!(!statements.parse(b"s", b"new", READ, THERE).1, "nothing is left over there");
+        assert!(matches!(statements.needed(b"s", HERE), Missing::Replace(b"new", _)));
+        assert_eq!(statements.needed(b"s", HERE), Missing::Nothing);
+    }
+
+    #[test]
+    fn what_was_closed_elsewhere_is_closed_before_it_is_asked_for() {
+        let mut statements = Statements::new(1_000);
+        let _ = statements.parse(b"s", b"old", READ, HERE);
+        let _ = statements.needed(b"s", THERE);
+        statements.close(b"s", THERE);
+        assert_eq!(statements.needed(b"s", HERE), Missing::Close);
+        assert_eq!(statements.needed(b"s", HERE), Missing::Nothing);
+    }
 }
