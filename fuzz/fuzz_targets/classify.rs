@@ -6,7 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use pool_router::classify::{
-    ClientEncoding, Facts, FunctionFact, Lexing, Name, RelationFact, Target, classify,
+    ClientEncoding, Facts, FunctionFact, Lexing, Name, RelationFact, RelationKind, Target, classify,
     classify_with,
 };
 
@@ -58,13 +58,13 @@ fuzz_target!(|data: &[u8]| {
 
     // A catalogue that knows nothing changes nothing, and the work on a text is bounded by it.
     let mut ignorant =
-        All { function: FunctionFact::Unknown, relation: RelationFact::Unknown, asked: 0 };
+        All { function: FunctionFact::Unknown, relation: RelationFact::Plain, asked: 0 };
     assert_eq!(classify_with(sql, &lexing, &mut ignorant), verdict);
     assert!(ignorant.asked <= sql.len(), "{} questions", ignorant.asked);
 
     // Bad news never sends a statement to a standby.
     let mut wary =
-        All { function: FunctionFact::Writes, relation: RelationFact::PrimaryOnly, asked: 0 };
+        All { function: FunctionFact::Writes, relation: RelationFact::PrimaryOnly(RelationKind::Unlogged), asked: 0 };
     if classify_with(sql, &lexing, &mut wary).target == Target::Read {
         assert_eq!(verdict.target, Target::Read);
     }

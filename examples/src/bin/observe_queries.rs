@@ -10,7 +10,7 @@ use std::io::{self, BufRead, Write};
 
 use clap::Parser;
 use pool_router::classify::{
-    Facts, FunctionFact, Lexing, Name, RelationFact, Target, Verdict, classify_with,
+    Facts, FunctionFact, Lexing, Name, RelationFact, RelationKind, Target, Verdict, classify_with,
 };
 
 /// Says for each line of standard input where it may run, and why.
@@ -36,9 +36,9 @@ impl Facts for &Arguments {
 
     fn relation(&mut self, name: Name<'_>) -> RelationFact {
         if self.primary_only.iter().any(|known| is(name, known)) {
-            RelationFact::PrimaryOnly
+            RelationFact::PrimaryOnly(RelationKind::Unlogged)
         } else {
-            RelationFact::Unknown
+            RelationFact::Plain
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What a database's catalogue knows and the text does not show.
 
+use core::fmt;
+
 /// An identifier as it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identifier<'a> {
@@ -32,10 +34,37 @@ pub enum FunctionFact {
 /// What the catalogue says of a relation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RelationFact {
-    /// Nothing, or no such relation.
-    Unknown,
-    /// A standby cannot answer for it: temporary, unlogged, or a view over something that writes.
-    PrimaryOnly,
+    /// Nothing that speaks against a standby, or there is no such relation.
+    Plain,
+    /// A standby cannot answer for it, and why.
+    PrimaryOnly(RelationKind),
+}
+
+/// Why a standby cannot answer for a relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelationKind {
+    /// A temporary table, view or sequence of the session.
+    Temporary,
+    /// Unlogged, or a partition of it is: a standby has no data (0A000).
+    Unlogged,
+    /// A foreign table, or a partition of it is: what it reads may be the server's own.
+    Foreign,
+    /// A view, or a table with row security, over something that writes, locks or is the server's own.
+    View,
+    /// The catalogue has not been looked at yet.
+    NotLookedUp,
+}
+
+impl fmt::Display for RelationKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Temporary => "temporary table",
+            Self::Unlogged => "unlogged table",
+            Self::Foreign => "foreign table",
+            Self::View => "view over what a standby cannot do",
+            Self::NotLookedUp => "relation not looked up yet",
+        })
+    }
 }
 
 /// A source of catalogue facts. It is asked about every name in a statement that could be a read,
@@ -46,6 +75,24 @@ pub trait Facts {
 
     /// A name that is not called: it may be a relation's, a column's or an alias.
     fn relation(&mut self, name: Name<'_>) -> RelationFact;
+
+    /// A name behind a dot that is not called: usually a column, but `t.f` also is `f(t)`.
+    fn attribute(&mut self, name: Name<'_>) -> FunctionFact {
+        let _ = name;
+        FunctionFact::Unknown
+    }
+
+    /// An operator, as it is written: whether it may call a function that writes.
+    fn operator(&mut self, operator: &[u8]) -> bool {
+        let _ = operator;
+        false
+    }
+
+    /// The relation that a statement changes: of `INSERT`, `UPDATE`, `DELETE`, `MERGE`, `TRUNCATE`
+    /// and `COPY … FROM`, also within a `WITH` list.
+    fn written(&mut self, name: Name<'_>) {
+        let _ = name;
+    }
 }
 
 /// No catalogue.
@@ -60,6 +107,6 @@ impl Facts for NoFacts {
 
     #[inline]
     fn relation(&mut self, _: Name<'_>) -> RelationFact {
-        RelationFact::Unknown
+        RelationFact::Plain
     }
 }

@@ -19,7 +19,7 @@ mod session;
 mod tests;
 mod verdict;
 
-pub use facts::{Facts, FunctionFact, Identifier, Name, NoFacts, RelationFact};
+pub use facts::{Facts, FunctionFact, Identifier, Name, NoFacts, RelationFact, RelationKind};
 pub use verdict::{
     BeginMode, ClientEncoding, Effects, EndKind, IsolationLevel, Lexing, Pin, Reason,
     SavepointAction, Sets, Span, StatementCount, Target, TrackedParameter, TrackedSet,

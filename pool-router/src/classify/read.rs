@@ -294,8 +294,8 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
     #[inline]
     fn relation(&mut self, body: &Body, token: Token, quoted: bool) {
         let name = self.full_name(body, token, quoted);
-        if self.facts.relation(name) == RelationFact::PrimaryOnly {
-            self.doubt(Reason::Relation(token.span()));
+        if let RelationFact::PrimaryOnly(kind) = self.facts.relation(name) {
+            self.doubt(Reason::Relation(kind, token.span()));
         }
     }
 

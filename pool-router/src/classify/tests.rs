@@ -668,8 +668,8 @@ fn facts_decide_before_the_lists() {
         fn relation(&mut self, name: Name<'_>) -> RelationFact {
             let name = full(name);
             let fact = match name.as_str() {
-                "unlogged" => RelationFact::PrimaryOnly,
-                _ => RelationFact::Unknown,
+                "unlogged" => RelationFact::PrimaryOnly(RelationKind::Unlogged),
+                _ => RelationFact::Plain,
             };
             self.relations.push(name);
             fact
@@ -688,7 +688,7 @@ fn facts_decide_before_the_lists() {
     assert_eq!(ask("SELECT harmless(1)").0, Target::Read);
     assert!(matches!(ask("SELECT lower('x')").0, Target::Primary(Reason::UnknownFunction(_))));
     for sql in ["SELECT * FROM unlogged", "TABLE unlogged", "COPY unlogged TO STDOUT"] {
-        assert!(matches!(ask(sql).0, Target::Primary(Reason::Relation(_))), "{sql}");
+        assert!(matches!(ask(sql).0, Target::Primary(Reason::Relation(..))), "{sql}");
     }
 }
 

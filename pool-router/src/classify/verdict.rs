@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use super::facts::RelationKind;
+
 /// How the text of a statement is to be read. Both facts belong to the session that sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lexing {
@@ -178,8 +180,11 @@ pub enum Reason {
     /// It names a `pg_` relation or schema whose contents are one server's or one session's own,
     /// or that is not known: where the name stands.
     SystemName(Span),
-    /// It names a relation of which the catalogue says that a standby cannot answer for it.
-    Relation(Span),
+    /// It names a relation of which the catalogue says that a standby cannot answer for it: where
+    /// the name stands.
+    Relation(RelationKind, Span),
+    /// It uses an operator whose function may write: where it stands.
+    Operator(Span),
     /// A name is written with Unicode escapes (`U&"…"`), which are not decoded here.
     EscapedName(Span),
     /// `SHOW` of a parameter that may differ from server to server: where its name stands.
@@ -194,6 +199,10 @@ pub enum Reason {
     MultipleStatements,
     /// A leading `/*NO LOAD BALANCE*/`.
     Hint,
+    /// The setting of this name sends it there.
+    Setting(&'static str),
+    /// A standby has refused it before.
+    Learned,
     /// It does not begin like any statement that is known.
     UnknownStatement,
     /// It cannot be read as SQL.
@@ -227,7 +236,8 @@ impl Reason {
         match self {
             Self::UnknownFunction(span)
             | Self::SystemName(span)
-            | Self::Relation(span)
+            | Self::Relation(_, span)
+            | Self::Operator(span)
             | Self::EscapedName(span)
             | Self::ShowParameter(span) => Some(*span),
             _ => None,
@@ -244,7 +254,9 @@ impl Reason {
             | Self::UnknownFunction(_)
             | Self::RowLock(_)
             | Self::SelectInto
-            | Self::Relation(_)
+            | Self::Relation(..)
+            | Self::Operator(_)
+            | Self::Learned
             | Self::EscapedName(_)
             | Self::UnknownStatement
             | Self::NotParsable(_) => true,
@@ -255,6 +267,7 @@ impl Reason {
             | Self::TransactionControl(_)
             | Self::SessionState(_)
             | Self::MultipleStatements
+            | Self::Setting(_)
             | Self::Hint => false,
         }
     }
@@ -270,13 +283,16 @@ impl fmt::Display for Reason {
             Self::RowLock(keyword) | Self::Utility(keyword) => f.write_str(keyword),
             Self::SelectInto => f.write_str("SELECT INTO"),
             Self::SystemName(_) => f.write_str("system relation of one server"),
-            Self::Relation(_) => f.write_str("relation that a standby cannot answer for"),
+            Self::Relation(kind, _) => write!(f, "{kind}"),
+            Self::Operator(_) => f.write_str("operator whose function may write"),
             Self::EscapedName(_) => f.write_str("name with Unicode escapes"),
             Self::ShowParameter(_) => f.write_str("SHOW of a parameter of one server"),
             Self::TransactionControl(keyword) => write!(f, "transaction control: {keyword}"),
             Self::SessionState(keyword) => write!(f, "session state: {keyword}"),
             Self::MultipleStatements => f.write_str("several statements"),
             Self::Hint => f.write_str("NO LOAD BALANCE comment"),
+            Self::Setting(name) => write!(f, "setting {name}"),
+            Self::Learned => f.write_str("refused by a standby before"),
             Self::UnknownStatement => f.write_str("unknown statement"),
             Self::NotParsable(why) => write!(f, "not readable: {why}"),
         }
@@ -327,6 +343,14 @@ pub struct Effects {
     pub copy_out: bool,
     /// It changes the database, takes locks, or may do so.
     pub writes: bool,
+    /// It is one statement of transaction control (`BEGIN` and its kin, the ends of a transaction,
+    /// savepoints, `SET TRANSACTION`) and was understood word by word: a server in the right state
+    /// takes it without a syntax error.
+    pub exact: bool,
+    /// It is one statement that may run again on another server to bring that into the same state,
+    /// and neither reads nor writes data: `SET`, `RESET`, `SET LOCAL`, `SET TRANSACTION`,
+    /// `SET CONSTRAINTS`, savepoints, `LOCK` in a mode that a standby takes.
+    pub repeatable: bool,
 }
 
 /// The modes named by `BEGIN`, `START TRANSACTION` or `SET TRANSACTION`; `None` is "not named".
