@@ -86,6 +86,15 @@ pub enum DisableLoadBalanceOnWrite {
     DmlAdaptive,
 }
 
+/// Where the reads of an explicit read-write transaction run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionReads {
+    /// As outside of one, until the transaction needs the primary; from then on there.
+    Standby,
+    /// With the rest of the transaction, on the primary.
+    Primary,
+}
+
 /// A severity, the least first, in the order of `log_min_messages`: LOG stands between ERROR and
 /// FATAL, as in PostgreSQL's server log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -222,6 +231,8 @@ pub struct Settings {
     pub allow_sql_comments: bool,
     /// Look behind white space in front of a statement; off: it goes to the primary.
     pub ignore_leading_white_space: bool,
+    /// Where the reads of an explicit read-write transaction run until it writes.
+    pub transaction_reads: TransactionReads,
 
     /// Least severity that is logged.
     pub log_min_messages: LogLevel,
@@ -399,6 +410,10 @@ impl Settings {
             load_balance_mode: v.bool("load_balance_mode")
                 && clustering_mode != ClusteringMode::Raw,
             statement_level_load_balance: v.bool("statement_level_load_balance"),
+            transaction_reads: match v.word("transaction_reads") {
+                "primary" => TransactionReads::Primary,
+                _ => TransactionReads::Standby,
+            },
             disable_load_balance_on_write: match v.word("disable_load_balance_on_write") {
                 "off" => DisableLoadBalanceOnWrite::Off,
                 "trans_transaction" => DisableLoadBalanceOnWrite::TransTransaction,
