@@ -608,8 +608,7 @@ impl<S> Relay<S> {
             DisableLoadBalanceOnWrite::TransTransaction => self.session.wrote_in_transaction,
             DisableLoadBalanceOnWrite::Off
             | DisableLoadBalanceOnWrite::Transaction
-            | DisableLoadBalanceOnWrite::DmlAdaptive
-            | DisableLoadBalanceOnWrite::DmlAdaptiveGlobal => false,
+            | DisableLoadBalanceOnWrite::DmlAdaptive => false,
         };
         !stays_on_primary && self.suits_standby(modes, demand)
     }
