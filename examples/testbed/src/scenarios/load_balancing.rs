@@ -138,6 +138,7 @@ macro_rules! around {
 }
 
 const WRITES_NOTHING: &str = "it writes nothing; it is repeated where the transaction goes";
+const SESSION: &str = "servers do not report it, so the session stays where it is set";
 const ONE_NODE: &str = "what only the primary can answer takes the transaction there, and it does not \
                         come back: one transaction, one order of states";
 
@@ -162,9 +163,11 @@ pub fn writing_takes_a_transaction_to_the_primary(scenario: &Scenario) {
             around!("CREATE TABLE made0 (a int)", P, P, READ_ON_PRIMARY, ""),
             around!("SELECT a FROM t1 FOR UPDATE", P, P, READ_ON_PRIMARY, ""),
             around!("SELECT f_vol()", P, P, READ_ON_PRIMARY, ""),
-            around!("SET work_mem = '1MB'", A, A, READ_FREED, WRITES_NOTHING),
+            around!("SET work_mem = '1MB'", A, P, READ_ON_PRIMARY, SESSION),
+            around!("SET DateStyle = 'SQL, DMY'", A, A, READ_FREED, WRITES_NOTHING),
             around!("SET LOCAL work_mem = '1MB'", A, A, READ_FREED, WRITES_NOTHING),
-            around!("SET search_path = public", A, A, READ_FREED, WRITES_NOTHING),
+            around!("SET search_path = public", A, P, READ_ON_PRIMARY, SESSION),
+            around!("SET LOCAL search_path = public", A, A, READ_FREED, WRITES_NOTHING),
             around!("LOCK t1 IN ACCESS SHARE MODE", A, A, READ_FREED, WRITES_NOTHING),
             around!("LOCK t1", P, P, READ_ON_PRIMARY, ""),
             around!("SAVEPOINT s", A, A, READ_FREED, WRITES_NOTHING),
