@@ -606,8 +606,7 @@ impl<S> Relay<S> {
             DisableLoadBalanceOnWrite::TransTransaction => self.session.wrote_in_transaction,
             DisableLoadBalanceOnWrite::Off
             | DisableLoadBalanceOnWrite::Transaction
-            | DisableLoadBalanceOnWrite::DmlAdaptive
-            | DisableLoadBalanceOnWrite::DmlAdaptiveGlobal => false,
+            | DisableLoadBalanceOnWrite::DmlAdaptive => false,
         };
         !stays_on_primary && self.suits_standby(modes, demand)
     }
