@@ -8,7 +8,8 @@
 mod classifier;
 mod commands;
 mod facts;
-mod functions;
+mod fingerprint;
+pub(crate) mod functions;
 mod keywords;
 mod lexer;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod tests;
 mod verdict;
 
 pub use facts::{Facts, FunctionFact, Identifier, Name, NoFacts, RelationFact, RelationKind};
+pub use fingerprint::fingerprint;
 pub use verdict::{
     BeginMode, ClientEncoding, Effects, EndKind, IsolationLevel, Lexing, Pin, Reason,
     SavepointAction, Sets, Span, StatementCount, Target, TrackedParameter, TrackedSet,

@@ -25,7 +25,7 @@ use pgwire_core::txn::TransactionStatus;
 
 use super::statements::{Facts, Missing};
 use super::{Head, Relay, SHUTDOWN_MESSAGE, Timer};
-use crate::classify::{Target, Unpins, Verdict, classify};
+use crate::classify::{Target, Unpins, Verdict};
 use crate::config::{DisableLoadBalanceOnWrite, PoolMode};
 use crate::identity::TRACKED;
 use crate::ids::NodeId;
@@ -198,7 +198,7 @@ impl<S> Relay<S> {
         if !whole {
             return Ok(Head { facts: Facts::UNKNOWN, unpins: Unpins::default(), len });
         }
-        let verdict = classify(Query::parse(frame)?.sql, &self.session.lexing);
+        let verdict = self.classify(Query::parse(frame)?.sql);
         Ok(Head { facts: facts(&verdict), unpins: verdict.effects.unpins, len })
     }
 
@@ -271,7 +271,7 @@ impl<S> Relay<S> {
             let parse = Parse::parse(frame)?;
             let facts = match self.session.facts.pop_front() {
                 Some(facts) => facts,
-                None => facts(&classify(parse.sql, &self.session.lexing)),
+                None => facts(&self.classify(parse.sql)),
             };
             let body = frame.get(5 + parse.statement.len() + 1..).unwrap_or_default();
             let pins = facts.pins || self.keeps_server(parse.statement);
@@ -356,7 +356,7 @@ impl<S> Relay<S> {
                         .session
                         .statements
                         .same_again(parse.statement, body)
-                        .unwrap_or_else(|| facts(&classify(parse.sql, &self.session.lexing)));
+                        .unwrap_or_else(|| facts(&self.classify(parse.sql)));
                     if !self.session.statements.has_room(parse.statement, frame.len()) {
                         facts = Facts::UNKNOWN;
                     }
