@@ -150,7 +150,8 @@ impl fmt::Display for Failed {
 pub struct Streams {
     /// What each client received, in the order of their coming.
     pub clients: Vec<Vec<u8>>,
-    /// What each server connection received, in the order of opening.
+    /// What each server connection received, in the order of opening; without those on which the
+    /// catalogue is looked up.
     pub servers: Vec<Vec<u8>>,
 }
 
@@ -178,6 +179,8 @@ pub(super) struct World {
     logins: Vec<LoginTask>,
     cancels: Vec<CancelTask>,
     lookups: Vec<LookupTask>,
+    /// The connections of look-ups.
+    asides: BTreeSet<ConnId>,
     scheduled: BTreeSet<Task>,
     alarms: BTreeSet<(Instant, Task)>,
     hub_alarm: Option<Instant>,
@@ -205,6 +208,7 @@ impl World {
             logins: Vec::new(),
             cancels: Vec::new(),
             lookups: Vec::new(),
+            asides: BTreeSet::new(),
             scheduled: BTreeSet::new(),
             alarms: BTreeSet::new(),
             hub_alarm: None,
@@ -269,6 +273,7 @@ impl World {
         for (conn, (_, received)) in self.net.record.take().unwrap_or_default() {
             match self.net.peer(conn) {
                 Peer::Client(_) => streams.clients.push(received),
+                Peer::Node(_) if self.asides.contains(&conn) => {}
                 Peer::Node(_) => streams.servers.push(received),
             }
         }
@@ -646,6 +651,7 @@ impl World {
             Health::Up | Health::Starting | Health::Full => {
                 let socket = self.open(Peer::Node(node));
                 self.nodes[node].accept(socket.conn);
+                self.asides.insert(socket.conn);
                 let nonce = self.entropy.bytes();
                 let login = Box::new(Login::new(login, socket, nonce, self.scene.now));
                 self.lookups[index] = LookupTask::LoggingIn(login, order);
