@@ -88,6 +88,15 @@ pub enum DisableLoadBalanceOnWrite {
     DmlAdaptiveGlobal,
 }
 
+/// Where the reads of an explicit read-write transaction run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionReads {
+    /// As outside of one, until the transaction needs the primary; from then on there.
+    Standby,
+    /// With the rest of the transaction, on the primary.
+    Primary,
+}
+
 /// A severity, the least first, in the order of `log_min_messages`: LOG stands between ERROR and
 /// FATAL, as in PostgreSQL's server log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -205,6 +214,8 @@ pub struct Settings {
     pub statement_level_load_balance: bool,
     /// How long reads go to the primary after a write.
     pub disable_load_balance_on_write: DisableLoadBalanceOnWrite,
+    /// Where the reads of an explicit read-write transaction run until it writes.
+    pub transaction_reads: TransactionReads,
 
     /// Use what the catalogue says of unlogged tables.
     pub check_unlogged_table: bool,
@@ -399,6 +410,10 @@ impl Settings {
             load_balance_mode: v.bool("load_balance_mode")
                 && clustering_mode != ClusteringMode::Raw,
             statement_level_load_balance: v.bool("statement_level_load_balance"),
+            transaction_reads: match v.word("transaction_reads") {
+                "primary" => TransactionReads::Primary,
+                _ => TransactionReads::Standby,
+            },
             disable_load_balance_on_write: match v.word("disable_load_balance_on_write") {
                 "off" => DisableLoadBalanceOnWrite::Off,
                 "trans_transaction" => DisableLoadBalanceOnWrite::TransTransaction,
