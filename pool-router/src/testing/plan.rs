@@ -296,7 +296,8 @@ impl Scripted {
         };
         let traits = Traits {
             units: 12,
-            discards: login.zone.is_none(),
+            // A server that is given back in between may serve whoever comes first.
+            discards: login.zone.is_none() && self.pool_mode == PoolMode::Session,
             state: true,
             cancels: false,
             long: rng.chance(500),
