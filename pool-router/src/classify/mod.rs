@@ -23,6 +23,7 @@ mod verdict;
 
 pub use facts::{Facts, FunctionFact, Identifier, Name, NoFacts, RelationFact, RelationKind};
 pub use fingerprint::fingerprint;
+pub(crate) use functions::is_primary_only_builtin;
 pub use verdict::{
     BeginMode, ClientEncoding, Effects, EndKind, IsolationLevel, Lexing, Parameter, Pin, Reason,
     SavepointAction, Sets, Span, StatementCount, Target, TrackedParameter, TrackedSet,

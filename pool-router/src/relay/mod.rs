@@ -799,7 +799,9 @@ impl<S> Relay<S> {
             (_, Phase::Closing | Phase::Gone | Phase::Finished) => {}
             (Shutdown::Graceful, Phase::Ready) => {
                 self.draining = true;
-                if let Some(node) = self.waiting.take() {
+                if self.session.transaction.block() == Block::Closed
+                    && let Some(node) = self.waiting.take()
+                {
                     self.wants.withdraw = Some(node);
                     self.fatal(SqlState::ADMIN_SHUTDOWN, SHUTDOWN_MESSAGE, None);
                 }
