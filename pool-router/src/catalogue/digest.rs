@@ -114,13 +114,14 @@ impl Digest {
         self.read_committed
     }
 
-    /// Whether names in a client's encoding can be looked up: `client_encoding` is that of the
-    /// session.
+    /// Whether names in a client's encoding can be looked up: `client_encoding` tells that of the
+    /// session, if it matters.
+    #[inline]
     #[must_use]
-    pub fn understands(&self, client_encoding: Option<&[u8]>) -> bool {
+    pub fn understands<'a>(&self, client_encoding: impl FnOnce() -> Option<&'a [u8]>) -> bool {
         match self.encoding {
             Encoding::Ascii => true,
-            Encoding::Utf8 => client_encoding.is_some_and(is_utf8),
+            Encoding::Utf8 => client_encoding().is_some_and(is_utf8),
             Encoding::Other => false,
         }
     }
@@ -557,12 +558,13 @@ mod tests {
         let utf8 = digest(&[["f", "public", "größe", "w"]]);
         assert_eq!(utf8.function(name("größe")), FunctionFact::Writes);
         assert_eq!(utf8.function(name("GRößE")), FunctionFact::Writes);
-        assert!(utf8.understands(Some(b"UTF8")));
-        assert!(!utf8.understands(Some(b"LATIN1")) && !utf8.understands(None));
-        assert!(digest(&[["f", "public", "a", "w"]]).understands(None));
+        assert!(utf8.understands(|| Some(b"UTF8")));
+        assert!(!utf8.understands(|| Some(b"LATIN1")) && !utf8.understands(|| None));
+        assert!(digest(&[["f", "public", "a", "w"]]).understands(|| None));
         let mut builder = DigestBuilder::new(9, true);
         builder.row(b"f", b"public", b"gr\xf6\xdfe", b"w").unwrap();
-        assert!(!builder.finish(Some(b"LATIN1"), Some(b"LATIN1")).understands(Some(b"LATIN1")));
+        let latin1 = builder.finish(Some(b"LATIN1"), Some(b"LATIN1"));
+        assert!(!latin1.understands(|| Some(b"LATIN1")));
     }
 
     #[test]

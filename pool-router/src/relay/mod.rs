@@ -270,6 +270,8 @@ pub struct Relay<S> {
     pool_key: Option<PoolKey>,
     /// What is known of the database's catalogue.
     catalogue: Option<Arc<Cell>>,
+    /// The snapshot by which the prepared statements were classified.
+    catalogue_seen: u64,
     /// The node whose connection is being waited for.
     waiting: Option<NodeId>,
     wants: Wants<S>,
@@ -314,6 +316,7 @@ impl<S> Relay<S> {
             parked: Vec::new(),
             pool_key: None,
             catalogue: None,
+            catalogue_seen: 0,
             waiting: None,
             wants: Wants::default(),
             asked: Asked::default(),

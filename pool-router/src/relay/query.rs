@@ -450,6 +450,7 @@ impl<S> Relay<S> {
     /// it must be seen. With it comes the length of the batch in bytes, as far as it was seen.
     fn peek_batch(&mut self) -> Result<Option<(Demand, usize)>, DecodeError> {
         self.session.demands.clear();
+        self.notice_catalogue();
         let mut all = Demand::NOTHING;
         let mut names: Vec<(&[u8], Demand)> = Vec::new();
         let mut framer = self.client.framer.clone();

@@ -116,6 +116,14 @@ impl Statements {
         (last.body == body).then_some(last.demand)
     }
 
+    /// More is known now than when the statements were prepared: finds out anew what each demands.
+    pub(super) fn reclassify(&mut self, mut demand: impl FnMut(&[u8]) -> Demand) {
+        for statement in self.named.values_mut().chain(&mut self.unnamed) {
+            let sql = statement.body.split(|byte| *byte == 0).next().unwrap_or_default();
+            statement.demand = demand(sql);
+        }
+    }
+
     /// From now on text is read in another way.
     pub(super) fn lexing_changed(&mut self) {
         self.unnamed_is_current = false;
