@@ -6,8 +6,8 @@ use super::Relay;
 use super::demand::Demand;
 use crate::catalogue::{Cell, Snapshot};
 use crate::classify::{
-    Facts, FunctionFact, Lexing, Name, Reason, RelationFact, RelationKind, Target, Verdict,
-    classify_with, fingerprint,
+    Facts, FunctionFact, Identifier, Lexing, Name, Reason, RelationFact, RelationKind, Target,
+    Verdict, classify_with, fingerprint,
 };
 
 /// The facts for one session: its database's, as far as they are known.
@@ -28,9 +28,8 @@ impl<'a> SessionFacts<'a> {
 
     #[inline]
     fn is_doubtful(&self, name: Name<'_>) -> bool {
-        !self.understood
-            && !(name.name.text.is_ascii()
-                && name.qualifier.is_none_or(|qualifier| qualifier.text.is_ascii()))
+        let is_ascii = |identifier: Identifier<'_>| identifier.text.is_ascii();
+        !(self.understood || is_ascii(name.name) && name.qualifier.is_none_or(is_ascii))
     }
 }
 
