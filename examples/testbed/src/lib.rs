@@ -164,6 +164,7 @@ macro_rules! suite {
             load_balancing::after_a_write,
             catalogue::facts_decide,
             catalogue::foreign_tables,
+            catalogue::changes_are_noticed,
             catalogue::facts_expire,
             pgbench::tpcb,
             pgbench::select_only,

@@ -2,40 +2,61 @@
 
 use pgwire_core::params::Params;
 
-use super::Relay;
+use super::Session;
 use super::demand::Demand;
-use crate::catalogue::{Cell, Snapshot};
+use crate::catalogue::{Cell, Digest, Snapshot};
 use crate::classify::{
-    Facts, FunctionFact, Identifier, Lexing, Name, Reason, RelationFact, RelationKind, Target,
-    Verdict, classify_with, fingerprint,
+    Facts, FunctionFact, IsolationLevel, Name, Reason, RelationFact, RelationKind, Target, Verdict,
+    classify_with, fingerprint,
 };
+use crate::config::PoolMode;
+use crate::context::Context;
+use crate::rules::{FunctionMemo, Rules};
 
 /// The facts for one session: its database's, as far as they are known.
 #[derive(Debug)]
 pub(super) struct SessionFacts<'a> {
     snapshot: Option<&'a Snapshot>,
+    rules: &'a Rules,
+    memo: &'a mut FunctionMemo,
     /// Names with bytes above 0x7f can be compared with those in the catalogue.
     understood: bool,
 }
 
 impl<'a> SessionFacts<'a> {
-    /// `params` are the session's.
-    pub(super) fn new(snapshot: Option<&'a Snapshot>, params: &Params) -> Self {
+    /// `client_encoding` is the session's.
+    fn new(
+        snapshot: Option<&'a Snapshot>,
+        rules: &'a Rules,
+        memo: &'a mut FunctionMemo,
+        client_encoding: Option<&[u8]>,
+    ) -> Self {
+        let snapshot = snapshot.filter(|snapshot| snapshot.digest().is_some());
         let digest = snapshot.and_then(Snapshot::digest);
-        let encoding = || params.get(b"client_encoding");
-        Self { snapshot, understood: digest.is_some_and(|digest| digest.understands(encoding)) }
+        Self {
+            snapshot,
+            rules,
+            memo,
+            understood: digest.is_some_and(|digest| digest.understands(|| client_encoding)),
+        }
     }
 
     #[inline]
     fn is_doubtful(&self, name: Name<'_>) -> bool {
-        let is_ascii = |identifier: Identifier<'_>| identifier.text.is_ascii();
-        !(self.understood || is_ascii(name.name) && name.qualifier.is_none_or(is_ascii))
+        let is_ascii = || {
+            name.name.text.is_ascii()
+                && name.qualifier.is_none_or(|qualifier| qualifier.text.is_ascii())
+        };
+        !(self.understood || is_ascii())
     }
 }
 
 impl Facts for SessionFacts<'_> {
     #[inline]
     fn function(&mut self, name: Name<'_>) -> FunctionFact {
+        if let Some(fact) = self.rules.function(name, self.memo) {
+            return fact;
+        }
         let Some(snapshot) = self.snapshot else { return FunctionFact::Unknown };
         if snapshot.learned().writes(name) {
             return FunctionFact::Writes;
@@ -56,6 +77,9 @@ impl Facts for SessionFacts<'_> {
 
     #[inline]
     fn attribute(&mut self, name: Name<'_>) -> FunctionFact {
+        if self.rules.attribute_writes(name, self.memo) {
+            return FunctionFact::Writes;
+        }
         let Some(snapshot) = self.snapshot else { return FunctionFact::Unknown };
         let unqualified = Name { qualifier: None, ..name };
         if snapshot.learned().writes(unqualified) {
@@ -70,46 +94,70 @@ impl Facts for SessionFacts<'_> {
     }
 }
 
-/// What a text is, by all that is known of its session and database.
-fn classify(catalogue: Option<&Cell>, params: &Params, lexing: &Lexing, sql: &[u8]) -> Verdict {
-    let newest = catalogue.map(Cell::load);
-    let snapshot = newest.as_ref().map(|guard| &***guard);
-    let mut facts = SessionFacts::new(snapshot, params);
-    let mut verdict = classify_with(sql, lexing, &mut facts);
-    if verdict.target == Target::Read
-        && let Some(learned) = snapshot.map(Snapshot::learned)
-        && learned.has_statements()
-        && fingerprint(sql, lexing).is_some_and(|it| learned.has_statement(it))
-    {
-        verdict.target = Target::Primary(Reason::Learned);
-        verdict.effects.writes = true;
-    }
-    verdict
+/// What classifying a session's statements rests on.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) catalogue: Option<&'a Cell>,
+    pub(super) context: &'a Context,
+    /// The client's.
+    pub(super) params: &'a Params,
 }
 
-impl<S> Relay<S> {
-    /// What a text is, by all that is known.
-    pub(super) fn classify(&self, sql: &[u8]) -> Verdict {
-        classify(self.catalogue.as_deref(), &self.client.params, &self.session.lexing, sql)
+impl Session {
+    /// Looks at remembered statements anew if the catalogue has changed.
+    pub(super) fn refresh(&mut self, known: Known<'_>) {
+        let Some(newest) = known.catalogue.map(Cell::load) else { return };
+        let present = (newest.number(), self.catalogue_change);
+        if present == self.known {
+            return;
+        }
+        self.known = present;
+        let is_default = newest.digest().is_none_or(Digest::default_isolation_is_read_committed);
+        self.server_level = (!is_default).then_some(IsolationLevel::RepeatableRead);
+        for (name, sql) in self.statements.texts() {
+            let demand = self.demand(&sql, known);
+            self.statements.set_demand(&name, demand);
+        }
     }
 
-    /// Looks whether more is known than when the prepared statements were classified.
-    pub(super) fn notice_catalogue(&mut self) {
-        let Some(catalogue) = self.catalogue.as_deref() else { return };
-        let newest = catalogue.load().number();
-        if std::mem::replace(&mut self.catalogue_seen, newest) != newest {
-            let (params, lexing) = (&self.client.params, &self.session.lexing);
-            self.session
-                .statements
-                .reclassify(|sql| Demand::of(&classify(Some(catalogue), params, lexing, sql)));
+    /// What a text is, by all that is known.
+    pub(super) fn classify(&mut self, sql: &[u8], known: Known<'_>) -> Verdict {
+        let newest = known.catalogue.map(Cell::load);
+        let snapshot = newest
+            .as_ref()
+            .map(|guard| &***guard)
+            .filter(|snapshot| self.catalogue_change.is_some_and(|it| snapshot.covers(it)));
+        let rules = &known.context.rules;
+        let encoding = known.params.get(b"client_encoding");
+        let mut facts = SessionFacts::new(snapshot, rules, &mut self.rules_memo, encoding);
+        let mut verdict = classify_with(sql, &self.lexing, &mut facts);
+        if verdict.target != Target::Read {
+            return verdict;
         }
+        if let Some(setting) = rules.forces_primary(sql) {
+            verdict.target = Target::Primary(Reason::Setting(setting));
+        } else if let Some(learned) = snapshot.map(Snapshot::learned)
+            && learned.has_statements()
+            && fingerprint(sql, &self.lexing).is_some_and(|it| learned.has_statement(it))
+        {
+            verdict.target = Target::Primary(Reason::Learned);
+            verdict.effects.writes = true;
+        }
+        verdict
+    }
+
+    /// What a statement demands.
+    pub(super) fn demand(&mut self, sql: &[u8], known: Known<'_>) -> Demand {
+        let repeats = known.context.settings.pool_mode == PoolMode::Session;
+        Demand::of(&self.classify(sql, known), repeats)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::{Digest, DigestBuilder, FunctionName, LearnedSet};
+    use crate::catalogue::{DigestBuilder, FunctionName, LearnedSet};
+    use crate::classify::Lexing;
 
     fn digest() -> Digest {
         let mut builder = DigestBuilder::new(100, true);
@@ -125,62 +173,53 @@ mod tests {
         builder.finish(Some(b"UTF8"), Some(b"UTF8"))
     }
 
-    fn target(snapshot: Snapshot, encoding: &str, sql: &str) -> Target {
-        let cell = Cell::default();
-        cell.publish(snapshot);
-        let mut params = Params::new();
-        params.set(b"client_encoding", encoding.as_bytes()).unwrap();
-        classify(Some(&cell), &params, &Lexing::default(), sql.as_bytes()).target
-    }
-
-    fn reads(snapshot: &Snapshot, sql: &str) -> bool {
-        target(snapshot.clone(), "UTF8", sql) == Target::Read
+    fn reads_in(snapshot: Option<&Snapshot>, encoding: &str, sql: &str) -> bool {
+        let rules = Rules::default();
+        let mut memo = FunctionMemo::default();
+        let mut facts = SessionFacts::new(snapshot, &rules, &mut memo, Some(encoding.as_bytes()));
+        classify_with(sql.as_bytes(), &Lexing::default(), &mut facts).target == Target::Read
     }
 
     #[test]
     fn facts_decide() {
         let snapshot = Snapshot::new(digest(), LearnedSet::default());
+        let reads = |sql| reads_in(Some(&snapshot), "UTF8", sql);
         for sql in ["SELECT f_read(a) FROM t", "SELECT lower(a) FROM t", "SELECT größer FROM t"] {
-            assert!(reads(&snapshot, sql), "{sql}");
+            assert!(reads(sql), "{sql}");
         }
         for sql in ["SELECT f_write(a)", "SELECT unknown(a)", "SELECT * FROM u", "SELECT größe()"]
         {
-            assert!(!reads(&snapshot, sql), "{sql}");
+            assert!(!reads(sql), "{sql}");
         }
     }
 
     #[test]
     fn nothing_is_known_at_first() {
-        let snapshot = Snapshot::default();
-        assert!(reads(&snapshot, "SELECT 1, lower('x')"));
-        for sql in ["SELECT a FROM t", "SELECT f_read(1)", "SELECT 1 FROM t"] {
-            assert!(!reads(&snapshot, sql), "{sql}");
+        for snapshot in [None, Some(&Snapshot::default())] {
+            let reads = |sql| reads_in(snapshot, "UTF8", sql);
+            assert!(reads("SELECT 1, lower('x')"));
+            for sql in ["SELECT a FROM t", "SELECT f_read(1)", "SELECT 1 FROM t"] {
+                assert!(!reads(sql), "{sql}");
+            }
         }
-        let without = classify(None, &Params::new(), &Lexing::default(), b"SELECT a FROM t");
-        assert!(without.target != Target::Read);
     }
 
     #[test]
     fn other_encodings_have_no_facts_beyond_ascii() {
         let snapshot = Snapshot::new(digest(), LearnedSet::default());
-        let target = |sql| target(snapshot.clone(), "LATIN1", sql);
-        assert_eq!(target("SELECT f_read(a) FROM t"), Target::Read);
+        let reads = |sql| reads_in(Some(&snapshot), "LATIN1", sql);
+        assert!(reads("SELECT f_read(a) FROM t"));
         for sql in ["SELECT a FROM tür", "SELECT a FROM tür.t", "SELECT größe()"] {
-            assert!(target(sql) != Target::Read, "{sql}");
+            assert!(!reads(sql), "{sql}");
         }
     }
 
     #[test]
     fn what_was_learned_decides() {
-        let statement = fingerprint(b"SELECT a FROM v WHERE b = 1", &Lexing::default());
         let f_read = FunctionName { name: b"f_read".as_slice().into(), schema: None };
-        let learned = LearnedSet::new(vec![f_read], statement.into_iter().collect());
+        let learned = LearnedSet::new(vec![f_read], Vec::new());
         let snapshot = Snapshot::new(digest(), learned);
-        assert!(reads(&snapshot, "SELECT a FROM v"));
-        assert!(!reads(&snapshot, "SELECT F_Read(a) FROM v"));
-        assert_eq!(
-            target(snapshot, "UTF8", "select a from v where b = 'x'"),
-            Target::Primary(Reason::Learned)
-        );
+        assert!(reads_in(Some(&snapshot), "UTF8", "SELECT a FROM v"));
+        assert!(!reads_in(Some(&snapshot), "UTF8", "SELECT F_Read(a) FROM v"));
     }
 }
