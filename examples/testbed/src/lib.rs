@@ -165,6 +165,7 @@ macro_rules! suite {
             catalogue::facts_decide,
             catalogue::foreign_tables,
             catalogue::changes_are_noticed,
+            catalogue::refusals_teach,
             catalogue::facts_expire,
             pgbench::tpcb,
             pgbench::select_only,

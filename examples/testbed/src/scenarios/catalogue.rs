@@ -203,6 +203,32 @@ pub fn foreign_tables(scenario: &Scenario) {
     client.close();
 }
 
+/// What a standby has refused once is sent to the primary from then on, by whomever and in whatever
+/// statement.
+pub fn refusals_teach(scenario: &Scenario) {
+    let cluster = Cluster::shared();
+    let database = cluster.create_database_with(
+        "CREATE SEQUENCE numbers;
+         CREATE FUNCTION hidden(a int) RETURNS int LANGUAGE plpgsql STABLE AS
+             $$ BEGIN EXECUTE $q$SELECT next$q$ || $q$val('num$q$ || $q$bers')$q$; RETURN a; END $$",
+    );
+    cluster.log_statements(&database);
+    cluster.wait_replayed();
+    let config = scenario.config().weights(0, 1).line("log_min_messages = info");
+    let proxy = scenario.start(cluster, &config);
+    let mut client = proxy.connect(&database);
+    let mut places = Where { cluster, database: &database, marks: 0 };
+    assert_eq!(places.once(&mut client, "SELECT hidden(1)"), [1, 1], "healed");
+    client.close();
+    let mut client = proxy.connect(&database);
+    for sql in ["SELECT hidden(1)", "select HIDDEN(2)", "SELECT 1 + public.hidden(3)"] {
+        assert_eq!(places.of(&mut client, sql), PRIMARY, "{sql}");
+    }
+    client.close();
+    let log = proxy.log();
+    assert!(log.contains("function hidden writes: learned from a refusal of node 1"), "{log}");
+}
+
 /// A change that was made elsewhere is noticed after `relcache_expire`.
 pub fn facts_expire(scenario: &Scenario) {
     let cluster = Cluster::shared();
