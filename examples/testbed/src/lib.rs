@@ -164,6 +164,8 @@ macro_rules! suite {
             load_balancing::after_a_write,
             catalogue::facts_decide,
             catalogue::foreign_tables,
+            catalogue::changes_are_noticed,
+            catalogue::refusals_teach,
             catalogue::facts_expire,
             pgbench::tpcb,
             pgbench::select_only,

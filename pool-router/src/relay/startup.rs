@@ -466,6 +466,11 @@ impl<S> Relay<S> {
         waits
     }
 
+    /// Whether all has been done for the welcome, and the hub will ring.
+    fn waits_for_catalogue(&mut self) -> bool {
+        self.startup().is_some_and(|startup| startup.catalogue == CatalogueWait::Waiting)
+    }
+
     /// The welcome is to be given without the catalogue, if that is all that it waits for.
     pub(super) fn stop_waiting_for_catalogue(&mut self) -> bool {
         let Some(startup) = self.startup() else { return false };
@@ -506,7 +511,7 @@ impl<S> Relay<S> {
 
     /// The server that is to be asked is known to be alive now: it can be asked.
     fn welcome_server_found(&mut self) -> bool {
-        if self.active.as_ref().is_some_and(|link| link.verified) {
+        if self.active.as_ref().is_some_and(|link| link.verified) && !self.waits_for_catalogue() {
             self.doorbell = true;
         }
         false
@@ -514,7 +519,9 @@ impl<S> Relay<S> {
 
     /// The parameters may be set now: the hub is to know.
     fn welcome_set(&mut self) -> bool {
-        if self.active.as_ref().is_some_and(|link| link.pipeline.is_releasable()) {
+        if self.active.as_ref().is_some_and(|link| link.pipeline.is_releasable())
+            && !self.waits_for_catalogue()
+        {
             self.doorbell = true;
         }
         false
