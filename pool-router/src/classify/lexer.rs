@@ -89,6 +89,12 @@ fn is(byte: u8, class: u8) -> bool {
     CLASS.get(usize::from(byte)).is_some_and(|of| of & class != 0)
 }
 
+/// Whether a word goes on with this byte.
+#[inline]
+pub(super) fn is_word_byte(byte: u8) -> bool {
+    is(byte, WORD)
+}
+
 /// A place in a text, and how to read on.
 #[derive(Debug, Clone)]
 pub(super) struct Lexer<'a> {

@@ -16,11 +16,13 @@ mod lexer;
 mod properties;
 mod read;
 mod session;
+mod shapes;
 #[cfg(test)]
 mod tests;
 mod verdict;
 
 pub use facts::{Facts, FunctionFact, Identifier, Name, NoFacts, RelationFact, RelationKind};
+pub use shapes::{MAX_SHAPE_LITERALS, MAX_SHAPE_TEXT, MAX_SHAPES, ShapeCache};
 pub use verdict::{
     BeginMode, ClientEncoding, Effects, EndKind, IsolationLevel, Lexing, Parameter, Pin, Reason,
     SavepointAction, Sets, Span, StatementCount, Target, TrackedParameter, TrackedSet,
