@@ -28,6 +28,9 @@ const WAYS: usize = 8;
 /// How many bytes of the beginning choose the set.
 const PREFIX: usize = 32;
 
+/// How many places there are for what was found last.
+const HINTS: usize = 64;
+
 /// After so many misses without a hit between them, only each eighth is remembered: the
 /// statements are probably all different.
 const MISSES_IN_DOUBT: u32 = 64;
@@ -110,11 +113,12 @@ fn text(rest: &[u8]) -> Option<usize> {
 ///
 /// Its size is bounded ([`MAX_SHAPES`], [`MAX_SHAPE_TEXT`], [`MAX_SHAPE_LITERALS`]); it allocates
 /// only when it meets a text that it has no room for yet.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ShapeCache {
     shapes: Vec<Option<Shape>>,
-    /// Where the shape stands that was found or remembered last.
-    recent: usize,
+    /// Where the shape stands that was found or remembered last, by a hash of how its text began
+    /// then. It may be the wrong one, and is right for most.
+    recent: [u16; HINTS],
     /// Where the search for a victim begins.
     hand: usize,
     misses_in_a_row: u32,
@@ -122,11 +126,24 @@ pub struct ShapeCache {
     misses: u64,
 }
 
+impl Default for ShapeCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl ShapeCache {
     /// An empty one.
     #[must_use]
     pub const fn new() -> Self {
-        Self { shapes: Vec::new(), recent: 0, hand: 0, misses_in_a_row: 0, hits: 0, misses: 0 }
+        Self {
+            shapes: Vec::new(),
+            recent: [0; HINTS],
+            hand: 0,
+            misses_in_a_row: 0,
+            hits: 0,
+            misses: 0,
+        }
     }
 
     /// The same as [`super::classify_with`], from memory if a statement of this shape was a read.
@@ -158,7 +175,8 @@ impl ShapeCache {
         if lexing.encoding != ClientEncoding::AsciiSafe {
             return None;
         }
-        if let Some(Some(shape)) = self.shapes.get_mut(self.recent)
+        let recent = self.recent.get(hint_of(sql)).copied().unwrap_or_default();
+        if let Some(Some(shape)) = self.shapes.get_mut(usize::from(recent))
             && shape.is_of(sql, lexing, version)
         {
             shape.found = true;
@@ -180,7 +198,7 @@ impl ShapeCache {
                 && shape.is_of(sql, lexing, version)
             {
                 shape.found = true;
-                self.recent = first + way;
+                note(&mut self.recent, sql, first + way);
                 self.hits += 1;
                 self.misses_in_a_row = 0;
                 return Some(shape.verdict);
@@ -227,7 +245,7 @@ impl ShapeCache {
             fixed,
             verdict: *verdict,
         });
-        self.recent = at;
+        note(&mut self.recent, sql, at);
     }
 
     /// The place in the set that is free, or was not found for the longest time, about.
@@ -265,6 +283,33 @@ impl ShapeCache {
     }
 }
 
+/// Where [`ShapeCache::recent`] says which shape to try first.
+#[inline]
+fn hint_of(sql: &[u8]) -> usize {
+    let Some(beginning) = sql.first_chunk::<PREFIX>() else { return 0 };
+    spread(hash(0, beginning), HINTS)
+}
+
+fn note(recent: &mut [u16; HINTS], sql: &[u8], at: usize) {
+    if let (Some(hint), Ok(at)) = (recent.get_mut(hint_of(sql)), u16::try_from(at)) {
+        *hint = at;
+    }
+}
+
+#[inline]
+fn hash(start: u64, bytes: &[u8; PREFIX]) -> u64 {
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().fold(start, |hash, word| {
+        (hash.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    })
+}
+
+/// The upper half of the hash, which all of its input has reached, as one of `places`.
+#[inline]
+fn spread(hash: u64, places: usize) -> usize {
+    usize::try_from(hash >> 40).map_or(0, |hash| hash % places)
+}
+
 /// Whether a text that begins like this may be a read. Most others are turned away by this.
 #[inline]
 fn may_be_read(sql: &[u8]) -> bool {
@@ -287,13 +332,7 @@ fn set_of(sql: &[u8], version: u64) -> usize {
         in_word = is_word_byte(*byte);
         *to = *byte;
     }
-    let (words, _) = prefix.as_chunks::<8>();
-    let mut hash = version;
-    for word in words {
-        hash =
-            (hash.rotate_left(5) ^ u64::from_le_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-    usize::try_from(hash >> 48).map_or(0, |hash| hash % SETS)
+    spread(hash(version, &prefix), SETS)
 }
 
 /// Takes a text apart that was read without an error. `None` if it has too many literals.
