@@ -181,7 +181,7 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
             | K::Do
             | K::Call => {
                 self.settle(Reason::Writes(keyword.text()));
-                self.opaque()
+                self.change(keyword)
             }
             K::Create => self.create(),
             K::Vacuum | K::Analyze | K::Analyse | K::Cluster | K::Notify => {

@@ -5,7 +5,7 @@
 
 use memchr::{memchr, memchr2};
 
-use super::verdict::{Span, Unreadable};
+use super::verdict::{Leading, Span, Unreadable};
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +93,12 @@ fn is(byte: u8, class: u8) -> bool {
 #[inline]
 pub(super) fn is_word_byte(byte: u8) -> bool {
     is(byte, WORD)
+}
+
+pub(super) fn leading(sql: &[u8]) -> Leading {
+    let blanks = sql.iter().take_while(|byte| is(**byte, BLANK)).count();
+    let rest = sql.get(blanks..).unwrap_or_default();
+    Leading { white_space: blanks > 0, comment: rest.starts_with(b"--") || rest.starts_with(b"/*") }
 }
 
 /// A place in a text, and how to read on.
@@ -465,6 +471,20 @@ impl<'a> Lexer<'a> {
                 _ => end += 1,
             }
         }
+        // `<=-1` is `<=` and `-1`: only with certain other characters in it may an operator of
+        // several end in a sign (docs, 4.1.3).
+        if matches!(self.byte(end - 1), Some(b'+' | b'-')) {
+            let text = self.sql.get(self.start..end).unwrap_or_default();
+            let may_end_so = text.iter().any(|byte| {
+                matches!(byte, b'~' | b'!' | b'@' | b'#' | b'%' | b'^' | b'&' | b'|' | b'`' | b'?')
+            });
+            while !may_end_so
+                && end > self.start + 1
+                && matches!(self.byte(end - 1), Some(b'+' | b'-'))
+            {
+                end -= 1;
+            }
+        }
         self.found(Kind::Operator, end)
     }
 }
@@ -553,8 +573,15 @@ mod tests {
         assert_eq!(texts("a+--b\nc"), ["a", "+", "c"]);
         assert_eq!(texts("a*/*b*/c"), ["a", "*", "c"]);
         assert_eq!(texts("a->>'b'"), ["a", "->>", "'b'"]);
-        assert_eq!(texts("a <=-1 @> b:=c :d"), ["a", "<=-", "1", "@>", "b", ":=", "c", ":", "d"]);
+        assert_eq!(
+            texts("a <=-1 @> b:=c :d"),
+            ["a", "<=", "-", "1", "@>", "b", ":=", "c", ":", "d"]
+        );
         assert_eq!(texts("1/-- x"), ["1", "/"]);
+        assert_eq!(
+            texts("a@-b *+-c - -d =+ 1"),
+            ["a", "@-", "b", "*", "+", "-", "c", "-", "-", "d", "=", "+", "1"]
+        );
     }
 
     #[test]
