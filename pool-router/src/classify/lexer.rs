@@ -61,6 +61,8 @@ const WORD: u8 = 2;
 const BLANK: u8 = 4;
 const OPERATOR: u8 = 8;
 const DIGIT: u8 = 16;
+/// What a comment may begin with.
+const COMMENT: u8 = 32;
 
 /// The classes of each byte.
 static CLASS: [u8; 256] = {
@@ -75,8 +77,9 @@ static CLASS: [u8; 256] = {
             b'$' => WORD,
             // The vertical tab is blank since PostgreSQL 16, and an error before.
             b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => BLANK,
-            b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'+' | b'-' | b'*'
-            | b'/' | b'%' | b'<' | b'>' | b'=' => OPERATOR,
+            b'-' | b'/' => OPERATOR | COMMENT,
+            b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'+' | b'*' | b'%'
+            | b'<' | b'>' | b'=' => OPERATOR,
             _ => 0,
         };
         at += 1;
@@ -135,7 +138,23 @@ impl<'a> Lexer<'a> {
     /// The first byte at or after `from` that is not of `class`, or the end.
     #[inline]
     fn run(&self, from: usize, class: u8) -> usize {
+        let (fours, _) = self.rest(from).as_chunks::<4>();
         let mut at = from;
+        for &[first, second, third, fourth] in fours {
+            if !is(first, class) {
+                return at;
+            }
+            if !is(second, class) {
+                return at + 1;
+            }
+            if !is(third, class) {
+                return at + 2;
+            }
+            if !is(fourth, class) {
+                return at + 3;
+            }
+            at += 4;
+        }
         while let Some(byte) = self.byte(at)
             && is(byte, class)
         {
@@ -148,6 +167,15 @@ impl<'a> Lexer<'a> {
     /// skipped: the next token will not be readable.
     #[inline]
     pub(super) fn peek(&mut self) -> Option<u8> {
+        let mut byte = self.byte(self.at)?;
+        if byte == b' ' {
+            self.at += 1;
+            byte = self.byte(self.at)?;
+        }
+        if is(byte, BLANK | COMMENT) { self.skip() } else { Some(byte) }
+    }
+
+    fn skip(&mut self) -> Option<u8> {
         loop {
             self.at = self.run(self.at, BLANK);
             let byte = self.byte(self.at);
