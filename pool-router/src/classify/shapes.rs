@@ -31,7 +31,7 @@ const PREFIX: usize = 32;
 /// How many places there are for what was found last.
 const HINTS: usize = 64;
 
-/// After so many misses without a hit between them, only each eighth is remembered: the
+/// After so many misses without a hit between them, only each eighth takes another's place: the
 /// statements are probably all different.
 const MISSES_IN_DOUBT: u32 = 64;
 
@@ -215,21 +215,16 @@ impl ShapeCache {
         }
         self.misses += 1;
         self.misses_in_a_row = self.misses_in_a_row.saturating_add(1);
-        if sql.len() > MAX_SHAPE_TEXT
-            || lexing.encoding != ClientEncoding::AsciiSafe
-            || (self.misses_in_a_row > MISSES_IN_DOUBT && !self.misses.is_multiple_of(8))
-        {
-            return;
+        if sql.len() <= MAX_SHAPE_TEXT && lexing.encoding == ClientEncoding::AsciiSafe {
+            self.store(sql, lexing, version, verdict);
         }
-        self.store(sql, lexing, version, verdict);
     }
 
     fn store(&mut self, sql: &[u8], lexing: &Lexing, version: u64, verdict: &Verdict) {
         if self.shapes.is_empty() {
             self.shapes.resize(MAX_SHAPES, None);
         }
-        let first = set_of(sql, version) * WAYS;
-        let at = self.victim(first);
+        let Some(at) = self.place(set_of(sql, version) * WAYS) else { return };
         let Some(place) = self.shapes.get_mut(at) else { return };
         // The buffers of the one that goes serve the one that comes.
         let (mut slots, mut fixed) =
@@ -248,11 +243,15 @@ impl ShapeCache {
         note(&mut self.recent, sql, at);
     }
 
-    /// The place in the set that is free, or was not found for the longest time, about.
-    fn victim(&mut self, first: usize) -> usize {
-        let set = self.shapes.get(first..first + WAYS).unwrap_or_default();
+    /// A place in the set that is free, or was not found for the longest time, about. `None` if
+    /// nothing should go for what is new.
+    fn place(&mut self, first: usize) -> Option<usize> {
+        let set = self.shapes.get(first..first + WAYS)?;
         if let Some(free) = set.iter().position(Option::is_none) {
-            return first + free;
+            return Some(first + free);
+        }
+        if self.misses_in_a_row > MISSES_IN_DOUBT && !self.misses.is_multiple_of(8) {
+            return None;
         }
         // The second round finds what the first has marked.
         for _ in 0..=WAYS {
@@ -262,7 +261,7 @@ impl ShapeCache {
                 _ => break,
             }
         }
-        first + self.hand
+        Some(first + self.hand)
     }
 
     /// Forgets everything, and gives the memory back.
