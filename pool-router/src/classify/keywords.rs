@@ -611,7 +611,7 @@ impl Keyword {
     }
 
     /// The keyword that the word is which stands in `sql` from `start` to before `end`.
-    #[inline]
+    #[inline(always)]
     pub(super) fn at(sql: &[u8], start: usize, end: usize) -> Option<Self> {
         let Some(mask) = MASKS.get(end.wrapping_sub(start)) else {
             return long(sql, start, end);
