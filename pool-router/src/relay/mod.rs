@@ -54,7 +54,7 @@ use crate::link::Link;
 use crate::login::ConnectError;
 use crate::outbox::Outbox;
 use crate::pool::FailureKind;
-use crate::route::Balancer;
+use crate::route::{AfterWrite, Balancer};
 
 use demand::Demand;
 use heal::Occasion;
@@ -227,10 +227,7 @@ struct Session {
     /// State that lives in one server session was made: reads stay on the primary, and in
     /// transaction mode the server stays with its client.
     pinned: bool,
-    /// Something was written.
-    wrote: bool,
-    /// The same, in an explicit transaction.
-    wrote_in_transaction: bool,
+    after_write: AfterWrite,
     transaction: Transaction,
     /// What was found out about the statement or batch at the head of the input, while it is held.
     head: Option<Head>,
@@ -316,8 +313,7 @@ impl<S> Relay<S> {
                 lexing: Lexing::default(),
                 balancer: Balancer::new(settings, seed),
                 pinned: false,
-                wrote: false,
-                wrote_in_transaction: false,
+                after_write: AfterWrite::new(settings.disable_load_balance_on_write),
                 transaction: Transaction::new(),
                 head: None,
                 chosen: None,

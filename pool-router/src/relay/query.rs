@@ -28,7 +28,7 @@ use super::statements::Missing;
 use super::transaction::Block;
 use super::{Head, Relay, SHUTDOWN_MESSAGE, Timer};
 use crate::classify::{BeginMode, EndKind, IsolationLevel, StatementCount, classify};
-use crate::config::{DisableLoadBalanceOnWrite, PoolMode, TransactionReads};
+use crate::config::{PoolMode, TransactionReads};
 use crate::identity::TRACKED;
 use crate::ids::NodeId;
 use crate::link::Link;
@@ -585,9 +585,7 @@ impl<S> Relay<S> {
                     // One that keeps the server that it runs on may be followed by writes.
                     demand.read
                         && !(demand.pins && settings.pool_mode == PoolMode::Transaction)
-                        && !(self.session.wrote
-                            && settings.disable_load_balance_on_write
-                                == DisableLoadBalanceOnWrite::Always)
+                        && self.session.after_write.frees_reads()
                 }
             };
         let node = if leaves { self.session.balancer.node(settings) } else { primary };
@@ -603,14 +601,7 @@ impl<S> Relay<S> {
             }
             _ => self.session.transaction.modes(),
         };
-        let stays_on_primary = match self.settings().disable_load_balance_on_write {
-            DisableLoadBalanceOnWrite::Always => self.session.wrote,
-            DisableLoadBalanceOnWrite::TransTransaction => self.session.wrote_in_transaction,
-            DisableLoadBalanceOnWrite::Off
-            | DisableLoadBalanceOnWrite::Transaction
-            | DisableLoadBalanceOnWrite::DmlAdaptive => false,
-        };
-        !stays_on_primary && self.suits_standby(modes, demand)
+        self.session.after_write.frees_transactions() && self.suits_standby(modes, demand)
     }
 
     /// Whether a transaction in these modes can be on a standby, with such a statement.
@@ -707,14 +698,13 @@ impl<S> Relay<S> {
         self.session.balancer.settled();
         let healed = std::mem::take(&mut self.session.healing);
         if demand.writes || healed {
-            self.session.wrote = true;
             let in_block = matches!(demand.control, Control::Begin(_))
                 || self.session.transaction.block() == Block::Open
                 || self
                     .active
                     .as_ref()
                     .is_some_and(|link| link.pipeline.status() != TransactionStatus::Idle);
-            self.session.wrote_in_transaction |= in_block;
+            self.session.after_write.wrote(in_block);
         }
         self.session.pinned |= demand.pins;
     }

@@ -371,8 +371,9 @@ impl<S> Relay<S> {
 
     /// The client is who it says: finds its identity, and its welcome if that is known.
     pub(super) fn log_in<D: Clone>(&mut self, hub: &mut Hub<S, D>) {
-        let Some(startup) = self.startup() else { return };
+        let Phase::Startup(startup) = &mut self.phase else { return };
         let Some(requested) = &startup.requested else { return };
+        self.session.balancer.session_starts(&self.context.rules, &requested.names());
         let identity: Identity = requested.identity.clone();
         let secret = startup.secret.take();
         let Some(key) = cancel_key(startup) else { return };

@@ -1,12 +1,15 @@
 //! What the operator says about routing, compiled: Pgpool-II's function lists, query patterns and
 //! redirect lists.
 //!
+//! [`Rules::classify`] judges statements, [`Rules::preference`] sessions.
+//!
 //! [`Rules::compile`] turns the lists of [`Settings`] into something that can be asked; after
 //! [`load`](crate::config::load) it cannot fail, because loading does the same to find faults.
 //! Regular expressions are POSIX, in Pgpool-II's syntax ([`PatternProblem`] lists what is refused);
 //! matching takes time linear in the text, and memory bounded by [`PATTERNS_SIZE`] for each list.
 
 mod ere;
+mod facts;
 mod functions;
 mod patterns;
 mod redirect;
@@ -156,7 +159,7 @@ impl Rules {
     /// quotes, and without regard to case.
     #[inline]
     pub fn function(&self, name: Name<'_>, memo: &mut FunctionMemo) -> Option<FunctionFact> {
-        if matches!(self.functions, FunctionRule::Unlisted) {
+        if !self.has_function_lists() {
             return None;
         }
         self.functions.fact(name, memo)
@@ -236,6 +239,10 @@ impl Default for Rules {
 }
 
 impl Rules {
+    const fn has_function_lists(&self) -> bool {
+        !matches!(self.functions, FunctionRule::Unlisted)
+    }
+
     /// The settings that name nodes by their ids, and those.
     pub(crate) fn named_nodes(&self) -> impl Iterator<Item = (&'static str, u16)> {
         [
