@@ -162,6 +162,8 @@ macro_rules! suite {
             load_balancing::a_transaction_that_wrote_stays,
             load_balancing::failed_transactions_roll_back,
             load_balancing::after_a_write,
+            load_balancing::lists,
+            load_balancing::redirects,
             pgbench::tpcb,
             pgbench::select_only,
             copy::copy_in,

@@ -55,6 +55,7 @@ use crate::login::ConnectError;
 use crate::outbox::Outbox;
 use crate::pool::FailureKind;
 use crate::route::{AfterWrite, Balancer};
+use crate::rules::FunctionMemo;
 
 use demand::Demand;
 use heal::Occasion;
@@ -223,6 +224,8 @@ impl Head {
 #[derive(Debug)]
 struct Session {
     lexing: Lexing,
+    /// What the function lists were already asked.
+    functions: FunctionMemo,
     balancer: Balancer,
     /// State that lives in one server session was made: reads stay on the primary, and in
     /// transaction mode the server stays with its client.
@@ -311,6 +314,7 @@ impl<S> Relay<S> {
             asked: Asked::default(),
             session: Session {
                 lexing: Lexing::default(),
+                functions: FunctionMemo::default(),
                 balancer: Balancer::new(settings, seed),
                 pinned: false,
                 after_write: AfterWrite::new(settings.disable_load_balance_on_write),

@@ -27,7 +27,7 @@ use super::demand::{Control, Demand, keeps_snapshot, merged};
 use super::statements::Missing;
 use super::transaction::Block;
 use super::{Head, Relay, SHUTDOWN_MESSAGE, Timer};
-use crate::classify::{BeginMode, EndKind, IsolationLevel, StatementCount, classify};
+use crate::classify::{BeginMode, EndKind, IsolationLevel, NoFacts, StatementCount};
 use crate::config::{PoolMode, TransactionReads};
 use crate::identity::TRACKED;
 use crate::ids::NodeId;
@@ -212,12 +212,18 @@ impl<S> Relay<S> {
         Ok(Step::Done)
     }
 
-    fn read_query(&self, whole: bool, len: usize) -> Result<Head, DecodeError> {
+    fn read_query(&mut self, whole: bool, len: usize) -> Result<Head, DecodeError> {
         let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
         if !whole {
             return Ok(Head::new(Demand::UNKNOWN, len));
         }
-        let verdict = classify(Query::parse(frame)?.sql, &self.session.lexing);
+        let sql = Query::parse(frame)?.sql;
+        let verdict = self.context.rules.classify(
+            sql,
+            &self.session.lexing,
+            &mut self.session.functions,
+            &mut NoFacts,
+        );
         Ok(Head {
             demand: Demand::of(&verdict),
             unpins: verdict.effects.unpins,
@@ -392,7 +398,12 @@ impl<S> Relay<S> {
             let parse = Parse::parse(frame)?;
             let demand = match self.session.demands.pop_front() {
                 Some(demand) => demand,
-                None => Demand::of(&classify(parse.sql, &self.session.lexing)),
+                None => Demand::of(&self.context.rules.classify(
+                    parse.sql,
+                    &self.session.lexing,
+                    &mut self.session.functions,
+                    &mut NoFacts,
+                )),
             };
             let body = frame.get(5 + parse.statement.len() + 1..).unwrap_or_default();
             let pins = demand.pins || self.keeps_server(parse.statement);
@@ -474,7 +485,14 @@ impl<S> Relay<S> {
                     let body = frame.get(5 + parse.statement.len() + 1..).unwrap_or_default();
                     let mut demand =
                         self.session.statements.same_again(parse.statement, body).unwrap_or_else(
-                            || Demand::of(&classify(parse.sql, &self.session.lexing)),
+                            || {
+                                Demand::of(&self.context.rules.classify(
+                                    parse.sql,
+                                    &self.session.lexing,
+                                    &mut self.session.functions,
+                                    &mut NoFacts,
+                                ))
+                            },
                         );
                     if !self.session.statements.has_room(parse.statement, frame.len()) {
                         demand = Demand::UNKNOWN;
