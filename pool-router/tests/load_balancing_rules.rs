@@ -52,8 +52,8 @@ impl Facts for Catalogue {
 }
 
 fn verdict(rules: &Rules, sql: &str) -> Verdict {
-    let mut memo = FunctionMemo::default();
-    rules.classify(sql.as_bytes(), &Lexing::default(), &mut memo, &mut Catalogue)
+    let memo = FunctionMemo::default();
+    rules.classify(sql.as_bytes(), &Lexing::default(), &memo, &mut Catalogue)
 }
 
 /// Where a statement runs.
@@ -456,7 +456,7 @@ fn read_only_function_list() {
 #[test]
 fn the_memo_answers_as_the_lists_do() {
     let rules = rules("write_function_list = 'f[0-9]*7,s\\.g'");
-    let mut memo = FunctionMemo::default();
+    let memo = FunctionMemo::default();
     for round in 0..3 {
         for i in 0..100 {
             let name = format!("f{i}");
@@ -466,16 +466,16 @@ fn the_memo_answers_as_the_lists_do() {
             };
             let writes = name.ends_with('7');
             let wanted = if writes { FunctionFact::Writes } else { FunctionFact::Harmless };
-            assert_eq!(rules.function(called(None), &mut memo), Some(wanted), "{round}: {name}");
-            assert_eq!(rules.attribute_writes(called(None), &mut memo), writes);
+            assert_eq!(rules.function(called(None), &memo), Some(wanted), "{round}: {name}");
+            assert_eq!(rules.attribute_writes(called(None), &memo), writes);
             let schema = Identifier { text: b"s", quoted: false };
-            let qualified = rules.function(called(Some(schema)), &mut memo);
+            let qualified = rules.function(called(Some(schema)), &memo);
             assert_eq!(qualified, Some(FunctionFact::Harmless), "{round}: s.{name}");
         }
     }
     let long = [b'f'; 64];
     let name = Name { qualifier: None, name: Identifier { text: &long, quoted: false } };
-    assert_eq!(rules.function(name, &mut memo), None, "PostgreSQL would cut it");
+    assert_eq!(rules.function(name, &memo), None, "PostgreSQL would cut it");
 }
 
 /// Whether a statement ends the reads on the standby within its transaction.

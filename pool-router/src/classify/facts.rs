@@ -51,6 +51,8 @@ pub enum RelationKind {
     Foreign,
     /// A view, or a table with row security, over something that writes, locks or is the server's own.
     View,
+    /// A sequence: a standby's is ahead of the primary's (the log is written for 32 values at once).
+    Sequence,
     /// The catalogue has not been looked at yet.
     NotLookedUp,
 }
@@ -62,6 +64,7 @@ impl fmt::Display for RelationKind {
             Self::Unlogged => "unlogged table",
             Self::Foreign => "foreign table",
             Self::View => "view over what a standby cannot do",
+            Self::Sequence => "sequence",
             Self::NotLookedUp => "relation not looked up yet",
         })
     }
@@ -72,6 +75,13 @@ impl fmt::Display for RelationKind {
 pub trait Facts {
     /// A name that is called.
     fn function(&mut self, name: Name<'_>) -> FunctionFact;
+
+    /// Whether a standby has refused the function before. Asked where something else than the
+    /// catalogue calls it harmless.
+    fn was_refused(&mut self, name: Name<'_>) -> bool {
+        let _ = name;
+        false
+    }
 
     /// A name that is not called: it may be a relation's, a column's or an alias.
     fn relation(&mut self, name: Name<'_>) -> RelationFact;

@@ -14,6 +14,7 @@
 use pgwire_core::backend::ErrorOrNotice;
 use pgwire_core::frame::Seen;
 use pgwire_core::tag::{BackendTag, TagSet};
+use pgwire_core::txn::TransactionStatus;
 
 use super::Relay;
 use super::transaction::Block;
@@ -105,7 +106,7 @@ impl<S> Relay<S> {
                 self.session.transaction.close();
             } else if self.session.transaction.block() == Block::Open {
                 self.session.transaction.back_to_mark();
-                self.leave_node();
+                self.leave_node(TransactionStatus::InTransaction);
             }
         }
         possible

@@ -27,7 +27,7 @@ use super::demand::{Control, Demand, keeps_snapshot, merged};
 use super::statements::Missing;
 use super::transaction::Block;
 use super::{Head, Relay, SHUTDOWN_MESSAGE, Timer};
-use crate::classify::{BeginMode, EndKind, IsolationLevel, NoFacts, StatementCount};
+use crate::classify::{BeginMode, EndKind, IsolationLevel, StatementCount};
 use crate::config::{PoolMode, TransactionReads};
 use crate::identity::TRACKED;
 use crate::ids::NodeId;
@@ -212,18 +212,12 @@ impl<S> Relay<S> {
         Ok(Step::Done)
     }
 
-    fn read_query(&mut self, whole: bool, len: usize) -> Result<Head, DecodeError> {
+    fn read_query(&self, whole: bool, len: usize) -> Result<Head, DecodeError> {
         let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
         if !whole {
             return Ok(Head::new(Demand::UNKNOWN, len));
         }
-        let sql = Query::parse(frame)?.sql;
-        let verdict = self.context.rules.classify(
-            sql,
-            &self.session.lexing,
-            &mut self.session.functions,
-            &mut NoFacts,
-        );
+        let verdict = self.classify(Query::parse(frame)?.sql);
         Ok(Head {
             demand: Demand::of(&verdict),
             unpins: verdict.effects.unpins,
@@ -396,33 +390,34 @@ impl<S> Relay<S> {
         let mut token = Token::default();
         if whole {
             let parse = Parse::parse(frame)?;
+            let name = parse.statement;
             let demand = match self.session.demands.pop_front() {
                 Some(demand) => demand,
-                None => Demand::of(&self.context.rules.classify(
-                    parse.sql,
-                    &self.session.lexing,
-                    &mut self.session.functions,
-                    &mut NoFacts,
-                )),
+                None => Demand::of(&self.classify(parse.sql)),
             };
-            let body = frame.get(5 + parse.statement.len() + 1..).unwrap_or_default();
-            let pins = demand.pins || self.keeps_server(parse.statement);
-            if self.session.statements.has_room(parse.statement, body.len()) {
-                let name = parse.statement;
+            let body = frame.get(5 + name.len() + 1..).unwrap_or_default();
+            let pins = demand.pins || self.keeps_server(name);
+            if self.session.statements.is_taken(name) {
+                // Its server will refuse it, as it should, if it has the one that there is.
+                if let Some(link) = &mut self.active {
+                    prepare(link, name, self.session.statements.needed(name, node));
+                }
+            } else if self.session.statements.has_room(name, body.len()) {
                 let (expected, stale) = self.session.statements.parse(name, body, demand, node);
                 token = expected;
                 if stale && let Some(link) = &mut self.active {
                     swallow_close(link, name);
                 }
-                let text_at = 5 + name.len() + 1;
-                self.session.pinned |= pins;
-                self.log_statement(text_at, len);
             } else {
-                self.session.statements.unrecorded();
+                self.session.statements.unrecorded(name);
                 self.session.pinned = true;
             }
+            let text_at = 5 + name.len() + 1;
+            self.session.pinned |= pins;
+            self.log_statement(text_at, len);
         } else {
-            self.session.statements.unrecorded();
+            let name = frame.get(5..).and_then(|rest| rest.split(|byte| *byte == 0).next());
+            self.session.statements.unrecorded(name.unwrap_or_default());
             self.session.pinned = true;
         }
         self.note(Request::Parse, token);
@@ -445,16 +440,8 @@ impl<S> Relay<S> {
         let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
         let Some(name) = name(frame)? else { return Ok(()) };
         let missing = self.session.statements.needed(name, node);
-        let Some(link) = &mut self.active else { return Ok(()) };
-        // Room for either was checked before the message was looked at.
-        match missing {
-            Missing::Nothing => {}
-            Missing::Close => swallow_close(link, name),
-            Missing::Replace(body, token) => {
-                swallow_close(link, name);
-                swallow_parse(link, name, body, token);
-            }
-            Missing::Parse(body, token) => swallow_parse(link, name, body, token),
+        if let Some(link) = &mut self.active {
+            prepare(link, name, missing);
         }
         Ok(())
     }
@@ -483,17 +470,11 @@ impl<S> Relay<S> {
                 FrontendTag::PARSE => {
                     let parse = Parse::parse(frame)?;
                     let body = frame.get(5 + parse.statement.len() + 1..).unwrap_or_default();
-                    let mut demand =
-                        self.session.statements.same_again(parse.statement, body).unwrap_or_else(
-                            || {
-                                Demand::of(&self.context.rules.classify(
-                                    parse.sql,
-                                    &self.session.lexing,
-                                    &mut self.session.functions,
-                                    &mut NoFacts,
-                                ))
-                            },
-                        );
+                    let mut demand = self
+                        .session
+                        .statements
+                        .same_again(parse.statement, body)
+                        .unwrap_or_else(|| Demand::of(&self.classify(parse.sql)));
                     if !self.session.statements.has_room(parse.statement, frame.len()) {
                         demand = Demand::UNKNOWN;
                     }
@@ -555,7 +536,7 @@ impl<S> Relay<S> {
                 {
                     return self.ready_link();
                 }
-                self.leave_node();
+                self.leave_node(status);
                 self.roll_back_here();
                 return Step::Hold;
             }
@@ -653,10 +634,10 @@ impl<S> Relay<S> {
         }
     }
 
-    /// The transaction is given up on its standby, to go on on the primary.
-    pub(super) fn leave_node(&mut self) {
+    /// The transaction, whose status was this, is given up on its standby, to go on on the primary.
+    pub(super) fn leave_node(&mut self, status: TransactionStatus) {
         self.session.chosen = None;
-        if let Some(before) = self.session.transaction.displaced(&self.client.params) {
+        if let Some(before) = self.session.transaction.displaced(status, &self.client.params) {
             self.client.params = before;
         }
     }
@@ -855,6 +836,19 @@ pub(super) fn set_parameter(sql: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     sql.extend_from_slice(b" TO ");
     encode::quote_literal(sql, value);
     sql.push(b';');
+}
+
+/// Brings a statement to its server. Room in the pipeline was checked.
+fn prepare<S>(link: &mut Link<S>, name: &[u8], missing: Missing<'_>) {
+    match missing {
+        Missing::Nothing => {}
+        Missing::Close => swallow_close(link, name),
+        Missing::Replace(body, token) => {
+            swallow_close(link, name);
+            swallow_parse(link, name, body, token);
+        }
+        Missing::Parse(body, token) => swallow_parse(link, name, body, token),
+    }
 }
 
 /// Closes a statement on our own account. Room in the pipeline was checked.

@@ -242,6 +242,7 @@ impl<S> Relay<S> {
         let Some(mut link) = self.active.take() else { return };
         let idle = link.pipeline.is_releasable() && link.framer.at_boundary();
         let settled = link.pipeline.is_settled() && link.framer.at_boundary();
+        let status = link.pipeline.status();
         self.client.output.detach(&mut link.input);
         link.output.detach(&mut self.client.input);
         self.session.statements.link_gone(link.node());
@@ -265,7 +266,7 @@ impl<S> Relay<S> {
         {
             // What it has read so far is the client's already.
             if self.session.transaction.block() == Block::Open {
-                self.leave_node();
+                self.leave_node(status);
             }
             return;
         }

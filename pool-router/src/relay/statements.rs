@@ -121,7 +121,12 @@ impl Statements {
         self.unnamed_is_current = false;
     }
 
-    /// The client's Parse goes to `node`. Returns the token for it, and whether a server-side
+    /// Whether there is a named statement of this name.
+    pub(super) fn is_taken(&self, name: &[u8]) -> bool {
+        self.named.get(name).is_some_and(|known| !known.closed)
+    }
+
+    /// The client's Parse of a name that is not taken goes to `node`. Returns the token for it, and whether a server-side
     /// leftover of that name must be closed first.
     pub(super) fn parse(
         &mut self,
@@ -147,8 +152,6 @@ impl Statements {
             return (token, false);
         }
         let left_over = match self.named.get(name) {
-            // The server will refuse it, as it should.
-            Some(known) if !known.closed => return (Token::default(), false),
             Some(known) => known.on | known.stale,
             None => 0,
         };
@@ -164,9 +167,11 @@ impl Statements {
     }
 
     /// The client's Parse of something that is not remembered here was sent.
-    pub(super) fn unrecorded(&mut self) {
-        self.unnamed = None;
-        self.unnamed_unknown = true;
+    pub(super) fn unrecorded(&mut self, name: &[u8]) {
+        if name.is_empty() {
+            self.unnamed = None;
+            self.unnamed_unknown = true;
+        }
     }
 
     /// A message that uses the statement goes to `node`.
@@ -254,7 +259,7 @@ impl Statements {
             }
         }
         if self.unconfirmed.iter().any(|parse| parse.creates && parse.name.is_empty()) {
-            self.unrecorded();
+            self.unrecorded(b"");
         } else if let Some(statement) = &mut self.unnamed {
             // Only used there: preparing it once more than needed does no harm.
             statement.on = 0;

@@ -174,7 +174,8 @@ impl Transaction {
 
     /// Keeps a statement to be done again where the transaction moves.
     pub(super) fn remember(&mut self, sql: &[u8]) {
-        if self.block != Block::Closed && !self.bound {
+        let on_primary = self.bound && self.block == Block::Open;
+        if self.block != Block::Closed && !on_primary {
             self.history.extend_from_slice(sql);
             self.ends.push(self.history.len());
         }
@@ -214,11 +215,18 @@ impl Transaction {
         self.history.truncate(self.ends.last().copied().unwrap_or(0));
     }
 
-    /// It is on no server any more, and goes on on the primary. Takes the client's parameters, and
-    /// returns them as they were before it.
-    pub(super) fn displaced(&mut self, params: &Params) -> Option<Params> {
+    /// It is on no server any more, and goes on on the primary; `status` is the last that it had.
+    /// Takes the client's parameters, and returns them as they were before it.
+    pub(super) fn displaced(
+        &mut self,
+        status: TransactionStatus,
+        params: &Params,
+    ) -> Option<Params> {
         self.told = Some(params.clone());
-        self.block = Block::Deferred;
+        self.block = match status {
+            TransactionStatus::Failed => Block::Failed,
+            TransactionStatus::Idle | TransactionStatus::InTransaction => Block::Deferred,
+        };
         self.queried = false;
         self.anchored = false;
         self.bound = true;

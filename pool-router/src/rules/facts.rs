@@ -9,15 +9,24 @@ use super::{FunctionMemo, Rules};
 /// What the function lists say, and behind them what `facts` knows.
 struct Ruled<'a, F> {
     rules: &'a Rules,
-    memo: &'a mut FunctionMemo,
+    memo: &'a FunctionMemo,
     facts: &'a mut F,
 }
 
 impl<F: Facts> Facts for Ruled<'_, F> {
     #[inline]
     fn function(&mut self, name: Name<'_>) -> FunctionFact {
-        // What a list does not know the catalogue may.
-        self.rules.function(name, self.memo).unwrap_or_else(|| self.facts.function(name))
+        match self.rules.function(name, self.memo) {
+            // A list may be wrong; a standby is not.
+            Some(FunctionFact::Harmless) if self.facts.was_refused(name) => FunctionFact::Writes,
+            Some(fact) => fact,
+            None => self.facts.function(name),
+        }
+    }
+
+    #[inline]
+    fn was_refused(&mut self, name: Name<'_>) -> bool {
+        self.facts.was_refused(name)
     }
 
     #[inline]
@@ -54,7 +63,7 @@ impl Rules {
         &self,
         sql: &[u8],
         lexing: &Lexing,
-        memo: &mut FunctionMemo,
+        memo: &FunctionMemo,
         facts: &mut F,
     ) -> Verdict {
         let mut verdict = if self.has_function_lists() {

@@ -158,7 +158,7 @@ impl Rules {
     /// The name is compared as Pgpool-II does: with its schema if it is written with one, without
     /// quotes, and without regard to case.
     #[inline]
-    pub fn function(&self, name: Name<'_>, memo: &mut FunctionMemo) -> Option<FunctionFact> {
+    pub fn function(&self, name: Name<'_>, memo: &FunctionMemo) -> Option<FunctionFact> {
         if !self.has_function_lists() {
             return None;
         }
@@ -168,7 +168,7 @@ impl Rules {
     /// Whether `t.name` may be the call `name(t)` of a function that is listed as writing. For
     /// names that are mostly columns, of which "not listed" says nothing.
     #[inline]
-    pub fn attribute_writes(&self, name: Name<'_>, memo: &mut FunctionMemo) -> bool {
+    pub fn attribute_writes(&self, name: Name<'_>, memo: &FunctionMemo) -> bool {
         match &self.functions {
             FunctionRule::Unlisted | FunctionRule::ReadOnly { .. } => false,
             rule @ FunctionRule::Write(_) => {

@@ -428,12 +428,17 @@ impl Client {
         self.confirmed.append(&mut self.session.committed);
         match self.asked.pop_front() {
             // Data that was sent ahead is on its way already.
-            Some(Op::Statement(Sql::Copy(_))) if self.alone => {
+            Some(Op::Statement(Sql::Copy(_))) if self.is_at_alone() => {
                 wishes.send.extend(self.copy_data.pop_front().unwrap_or_default());
             }
             Some(Op::QueryEnd | Op::Sync) => self.on_ready(frame, scene, wishes),
             _ => {}
         }
+    }
+
+    /// Whether what is being answered is the unit that nothing was sent behind.
+    fn is_at_alone(&self) -> bool {
+        self.alone && self.in_flight == 1
     }
 
     fn on_ready(&mut self, frame: &[u8], scene: &mut Scene, wishes: &mut Wishes) {
@@ -529,7 +534,8 @@ impl Client {
         }
         let end = self.asked.iter().position(|op| matches!(op, Op::QueryEnd | Op::Sync));
         let dropped: Vec<Op> = self.asked.drain(..end.unwrap_or(0)).collect();
-        if dropped.iter().any(|op| matches!(op, Op::Statement(Sql::Copy(_)))) && self.alone {
+        let copied = dropped.iter().any(|op| matches!(op, Op::Statement(Sql::Copy(_))));
+        if copied && self.is_at_alone() {
             self.copy_data.pop_front();
         }
         wishes.tick = true;
