@@ -3,6 +3,8 @@
 
 use pgwire_core::frame::FrameLimits;
 
+use crate::classify::ShapeCache;
+
 /// Bytes of one buffer, and so the most that is held for one direction of one connection. A
 /// message larger than this streams through.
 pub const BUFFER_SIZE: usize = 16 * 1024;
@@ -13,17 +15,20 @@ const KEEP: usize = 256;
 /// The framing limits that fit these buffers.
 pub(crate) const FRAME_LIMITS: FrameLimits = FrameLimits { look_whole: BUFFER_SIZE };
 
-/// A free list of buffers. Each runtime thread has its own.
+/// A free list of buffers, and what else a worker keeps from one client to the next. Each runtime
+/// thread has its own.
 #[derive(Debug, Default)]
 pub struct Buffers {
     free: Vec<Box<[u8]>>,
+    /// Verdicts on statements, by their shape.
+    pub(crate) shapes: Option<Box<ShapeCache>>,
 }
 
 impl Buffers {
     /// An empty list.
     #[must_use]
     pub const fn new() -> Self {
-        Self { free: Vec::new() }
+        Self { free: Vec::new(), shapes: None }
     }
 
     fn take(&mut self) -> Box<[u8]> {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use pgwire_core::startup::StartupMessage;
 
+use crate::rules::SessionNames;
+
 /// Parameters that every PostgreSQL server reports and that a session may set: they follow the
 /// client from server to server, so server connections may be shared by clients that differ in
 /// them (in transaction mode).
@@ -53,6 +55,21 @@ pub(crate) struct Requested {
 }
 
 impl Requested {
+    /// The names that redirect lists are asked about.
+    pub(crate) fn names(&self) -> SessionNames<'_> {
+        let application_name = self
+            .tracked
+            .iter()
+            .chain(&self.identity.parameters)
+            .find(|(name, _)| name.eq_ignore_ascii_case(b"application_name"))
+            .map_or(&b""[..], |(_, value)| value);
+        SessionNames {
+            application_name,
+            database: &self.identity.database,
+            user: &self.identity.user,
+        }
+    }
+
     /// Splits a startup packet. With `share`, tracked parameters do not become part of the identity.
     pub(crate) fn new(message: &StartupMessage<'_>, user: &[u8], share: bool) -> Self {
         let mut parameters: Vec<Parameter> = Vec::new();

@@ -5,8 +5,8 @@
 //! servers and several statements runs in `testbed::scenarios::load_balancing`.
 
 use pool_router::classify::{
-    Effects, FunctionFact, Identifier, Lexing, Name, RelationFact, RelationKind, Target, Verdict,
-    classify_with,
+    Effects, Facts, FunctionFact, Identifier, Lexing, Name, Reason, RelationFact, RelationKind,
+    Target, Verdict,
 };
 use pool_router::config::{DisableLoadBalanceOnWrite, Settings, load};
 use pool_router::ids::NodeId;
@@ -29,18 +29,11 @@ fn rules(lines: &str) -> Rules {
     Rules::compile(&settings(lines)).unwrap_or_else(|errors| panic!("{lines}: {errors:?}"))
 }
 
-/// What the rules and a catalogue say together, as a session asks them: the lists, then the
-/// catalogue, then (by answering `Unknown`) what is known of PostgreSQL's functions.
-struct Facts<'r> {
-    rules: &'r Rules,
-    memo: FunctionMemo,
-}
+/// What a catalogue would say.
+struct Catalogue;
 
-impl pool_router::classify::Facts for Facts<'_> {
+impl Facts for Catalogue {
     fn function(&mut self, name: Name<'_>) -> FunctionFact {
-        if let Some(fact) = self.rules.function(name, &mut self.memo) {
-            return fact;
-        }
         match name.name.text {
             b"f_vol" | b"f_write" | b"f_vol2" => FunctionFact::Writes,
             b"f_stable" => FunctionFact::Harmless,
@@ -56,23 +49,11 @@ impl pool_router::classify::Facts for Facts<'_> {
             _ => return RelationFact::Plain,
         })
     }
-
-    fn attribute(&mut self, name: Name<'_>) -> FunctionFact {
-        if self.rules.attribute_writes(name, &mut self.memo) {
-            FunctionFact::Writes
-        } else {
-            FunctionFact::Unknown
-        }
-    }
 }
 
 fn verdict(rules: &Rules, sql: &str) -> Verdict {
-    let mut facts = Facts { rules, memo: FunctionMemo::default() };
-    classify_with(sql.as_bytes(), &Lexing::default(), &mut facts)
-}
-
-fn is_read(rules: &Rules, sql: &str) -> bool {
-    verdict(rules, sql).target == Target::Read && rules.forces_primary(sql.as_bytes()).is_none()
+    let memo = FunctionMemo::default();
+    rules.classify(sql.as_bytes(), &Lexing::default(), &memo, &mut Catalogue)
 }
 
 /// Where a statement runs.
@@ -113,7 +94,7 @@ fn check(settings: &str, rows: &[Row]) {
     for (sql, pgpool, ours, why) in rows {
         assert_eq!(pgpool == ours, why.is_empty(), "{sql:?}: a difference has a reason");
         let verdict = verdict(&rules, sql);
-        let read = is_read(&rules, sql);
+        let read = verdict.target == Target::Read;
         let right = match ours {
             L => read,
             P => !read,
@@ -374,8 +355,10 @@ fn statement_patterns() {
         ],
     );
     let rules = rules("primary_routing_query_pattern_list = '.*t1.*'");
-    let setting = rules.forces_primary(b"SELECT 1 FROM t1");
-    assert_eq!(setting, Some("primary_routing_query_pattern_list"));
+    let reason = Reason::Setting("primary_routing_query_pattern_list");
+    assert_eq!(verdict(&rules, "SELECT 1 FROM t1").target, Target::Primary(reason));
+    let writes = Reason::Writes("DELETE");
+    assert_eq!(verdict(&rules, "DELETE FROM t1").target, Target::Primary(writes), "more to say");
 }
 
 #[test]
@@ -473,7 +456,7 @@ fn read_only_function_list() {
 #[test]
 fn the_memo_answers_as_the_lists_do() {
     let rules = rules("write_function_list = 'f[0-9]*7,s\\.g'");
-    let mut memo = FunctionMemo::default();
+    let memo = FunctionMemo::default();
     for round in 0..3 {
         for i in 0..100 {
             let name = format!("f{i}");
@@ -483,16 +466,16 @@ fn the_memo_answers_as_the_lists_do() {
             };
             let writes = name.ends_with('7');
             let wanted = if writes { FunctionFact::Writes } else { FunctionFact::Harmless };
-            assert_eq!(rules.function(called(None), &mut memo), Some(wanted), "{round}: {name}");
-            assert_eq!(rules.attribute_writes(called(None), &mut memo), writes);
+            assert_eq!(rules.function(called(None), &memo), Some(wanted), "{round}: {name}");
+            assert_eq!(rules.attribute_writes(called(None), &memo), writes);
             let schema = Identifier { text: b"s", quoted: false };
-            let qualified = rules.function(called(Some(schema)), &mut memo);
+            let qualified = rules.function(called(Some(schema)), &memo);
             assert_eq!(qualified, Some(FunctionFact::Harmless), "{round}: s.{name}");
         }
     }
     let long = [b'f'; 64];
     let name = Name { qualifier: None, name: Identifier { text: &long, quoted: false } };
-    assert_eq!(rules.function(name, &mut memo), None, "PostgreSQL would cut it");
+    assert_eq!(rules.function(name, &memo), None, "PostgreSQL would cut it");
 }
 
 /// Whether a statement ends the reads on the standby within its transaction.
@@ -557,49 +540,32 @@ fn what_ends_the_reads_of_a_transaction() {
     }
 }
 
-/// The later reads of a session that wrote: in the same transaction, outside, in the next
-/// transaction; and after a write outside transactions, outside and in the next transaction.
+/// What a session reads after the transaction that wrote; what it reads within it is a matter of
+/// the servers (`testbed::scenarios::load_balancing::after_a_write`).
 #[test]
 fn after_a_write() {
     use DisableLoadBalanceOnWrite as D;
-    const ONE: &str = "a transaction that has written is not torn between servers";
-    // Setting; Pgpool-II's node for a table that was not written in the same transaction; the
-    // five places of ours, of which the last four are Pgpool-II's too; why the first differs.
-    let table: &[(&str, DisableLoadBalanceOnWrite, At, [At; 5], &str)] = &[
-        ("off", D::Off, L, [P, L, L, L, L], ONE),
-        ("transaction", D::Transaction, P, [P, L, L, L, L], ""),
-        ("trans_transaction", D::TransTransaction, P, [P, L, P, L, L], ""),
-        ("always", D::Always, P, [P, P, P, P, P], ""),
-        ("dml_adaptive", D::DmlAdaptive, L, [P, L, L, L, L], ONE),
-        (
-            "dml_adaptive\ndml_adaptive_object_relationship_list = 't2:t1'",
-            D::DmlAdaptive,
-            P,
-            [P, L, L, L, L],
-            "",
-        ),
+    // Setting; after a transaction that wrote: outside, and in the next one; the same after a write
+    // outside transactions. Ours is Pgpool-II's everywhere.
+    let table: &[(&str, DisableLoadBalanceOnWrite, [At; 4])] = &[
+        ("off", D::Off, [L, L, L, L]),
+        ("transaction", D::Transaction, [L, L, L, L]),
+        ("trans_transaction", D::TransTransaction, [L, P, L, L]),
+        ("always", D::Always, [P, P, P, P]),
+        ("dml_adaptive", D::DmlAdaptive, [L, L, L, L]),
     ];
-    let node = |may_leave: bool| if may_leave { L } else { P };
-    for (text, value, pgpool, ours, why) in table {
+    let node = |free: bool| if free { L } else { P };
+    for (text, value, wanted) in table {
         let settings = settings(&format!("disable_load_balance_on_write = {text}"));
         assert_eq!(settings.disable_load_balance_on_write, *value);
-        assert_eq!(*pgpool == ours[0], why.is_empty(), "{text}: a difference has a reason");
-        let mut state = AfterWrite::new(*value);
-        assert_eq!(node(state.read_in_transaction_may_leave()), L, "{text}: before a write");
-        assert_eq!(node(state.read_outside_may_leave()), L, "{text}: before a write");
-        state.wrote(true);
-        let same = node(state.read_in_transaction_may_leave());
-        state.transaction_ended();
-        let mut other = AfterWrite::new(*value);
-        other.wrote(false);
-        let found = [
-            same,
-            node(state.read_outside_may_leave()),
-            node(state.read_in_transaction_may_leave()),
-            node(other.read_outside_may_leave()),
-            node(other.read_in_transaction_may_leave()),
-        ];
-        assert_eq!(found, *ours, "{text}");
+        let fresh = AfterWrite::new(*value);
+        assert!(fresh.frees_reads() && fresh.frees_transactions(), "{text}: before a write");
+        let found = [true, false].map(|in_transaction| {
+            let mut state = fresh;
+            state.wrote(in_transaction);
+            [node(state.frees_reads()), node(state.frees_transactions())]
+        });
+        assert_eq!(found.as_flattened(), wanted, "{text}");
     }
 }
 

@@ -75,13 +75,19 @@ struct Entry {
     /// Clients whose login waits, and how long.
     waiting: Vec<ClientId>,
     wait_until: Option<Instant>,
+    /// The number of the last snapshot.
     published: u64,
 }
+
+/// How far the numbers of two databases' snapshots are apart.
+const SERIES: u64 = 1 << 32;
 
 /// The catalogues of all databases that clients use.
 #[derive(Debug)]
 pub(crate) struct Catalogues {
     databases: BTreeMap<Box<[u8]>, Entry>,
+    /// Where the numbers of the next database's snapshots begin: no two snapshots share one.
+    next_series: u64,
     queue: VecDeque<Box<[u8]>>,
     running: usize,
     /// Balancing is possible: otherwise nobody needs facts.
@@ -111,6 +117,7 @@ impl Catalogues {
             .find(|node| *node != primary);
         Self {
             databases: BTreeMap::new(),
+            next_series: SERIES,
             queue: VecDeque::new(),
             running: 0,
             enabled: settings.load_balance_mode && standby.is_some(),
@@ -147,7 +154,8 @@ impl Catalogues {
                 return None;
             }
             let memory = Memory::new(self.learned_most, self.learned_expire);
-            self.databases.insert(database.into(), Entry::new(memory));
+            self.databases.insert(database.into(), Entry::new(memory, self.next_series));
+            self.next_series = self.next_series.wrapping_add(SERIES);
         }
         let entry = self.databases.get_mut(database)?;
         entry.clients += 1;
@@ -377,7 +385,7 @@ impl Catalogues {
 }
 
 impl Entry {
-    fn new(memory: Memory) -> Self {
+    fn new(memory: Memory, series: u64) -> Self {
         Self {
             cell: Arc::default(),
             digest: None,
@@ -392,7 +400,7 @@ impl Entry {
             second_choice: false,
             waiting: Vec::new(),
             wait_until: None,
-            published: 0,
+            published: series,
         }
     }
 

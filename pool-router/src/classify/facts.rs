@@ -76,6 +76,13 @@ pub trait Facts {
     /// A name that is called.
     fn function(&mut self, name: Name<'_>) -> FunctionFact;
 
+    /// Whether a standby has refused the function before. Asked where something else than the
+    /// catalogue calls it harmless.
+    fn was_refused(&mut self, name: Name<'_>) -> bool {
+        let _ = name;
+        false
+    }
+
     /// A name where a relation can stand: in `FROM`, behind `JOIN`, `TABLE`, `ONLY` and `COPY`. It
     /// may also be that of a common table expression. Where parentheses nest very deep, any name.
     fn relation(&mut self, name: Name<'_>) -> RelationFact;

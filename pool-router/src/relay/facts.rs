@@ -7,36 +7,26 @@ use super::demand::Demand;
 use crate::catalogue::{Cell, Digest, Snapshot};
 use crate::classify::{
     Facts, FunctionFact, IsolationLevel, Name, Reason, RelationFact, RelationKind, Target, Verdict,
-    classify_with, fingerprint,
+    fingerprint,
 };
 use crate::config::PoolMode;
 use crate::context::Context;
-use crate::rules::{FunctionMemo, Rules};
 
 /// The facts for one session: its database's, as far as they are known.
 #[derive(Debug)]
 pub(super) struct SessionFacts<'a> {
     snapshot: Option<&'a Snapshot>,
-    rules: &'a Rules,
-    memo: &'a mut FunctionMemo,
     /// Names with bytes above 0x7f can be compared with those in the catalogue.
     understood: bool,
 }
 
 impl<'a> SessionFacts<'a> {
     /// `client_encoding` is the session's.
-    fn new(
-        snapshot: Option<&'a Snapshot>,
-        rules: &'a Rules,
-        memo: &'a mut FunctionMemo,
-        client_encoding: Option<&[u8]>,
-    ) -> Self {
+    fn new(snapshot: Option<&'a Snapshot>, client_encoding: Option<&[u8]>) -> Self {
         let snapshot = snapshot.filter(|snapshot| snapshot.digest().is_some());
         let digest = snapshot.and_then(Snapshot::digest);
         Self {
             snapshot,
-            rules,
-            memo,
             understood: digest.is_some_and(|digest| digest.understands(|| client_encoding)),
         }
     }
@@ -54,17 +44,19 @@ impl<'a> SessionFacts<'a> {
 impl Facts for SessionFacts<'_> {
     #[inline]
     fn function(&mut self, name: Name<'_>) -> FunctionFact {
-        if let Some(fact) = self.rules.function(name, self.memo) {
-            return fact;
-        }
         let Some(snapshot) = self.snapshot else { return FunctionFact::Unknown };
-        if snapshot.learned().writes(name) {
+        if self.was_refused(name) {
             return FunctionFact::Writes;
         }
         match snapshot.digest() {
             Some(digest) if !self.is_doubtful(name) => digest.function(name),
             _ => FunctionFact::Unknown,
         }
+    }
+
+    #[inline]
+    fn was_refused(&mut self, name: Name<'_>) -> bool {
+        self.snapshot.is_some_and(|snapshot| snapshot.learned().writes(name))
     }
 
     #[inline]
@@ -77,9 +69,6 @@ impl Facts for SessionFacts<'_> {
 
     #[inline]
     fn attribute(&mut self, name: Name<'_>) -> FunctionFact {
-        if self.rules.attribute_writes(name, self.memo) {
-            return FunctionFact::Writes;
-        }
         let Some(snapshot) = self.snapshot else { return FunctionFact::Unknown };
         let unqualified = Name { qualifier: None, ..name };
         if snapshot.learned().writes(unqualified) {
@@ -127,16 +116,31 @@ impl Session {
             .as_ref()
             .map(|guard| &***guard)
             .filter(|snapshot| self.catalogue_change.is_some_and(|it| snapshot.covers(it)));
+        let mut facts = SessionFacts::new(snapshot, known.params.get(b"client_encoding"));
         let rules = &known.context.rules;
-        let encoding = known.params.get(b"client_encoding");
-        let mut facts = SessionFacts::new(snapshot, rules, &mut self.rules_memo, encoding);
-        let mut verdict = classify_with(sql, &self.lexing, &mut facts);
-        if verdict.target != Target::Read {
-            return verdict;
-        }
-        if let Some(setting) = rules.forces_primary(sql) {
-            verdict.target = Target::Primary(Reason::Setting(setting));
-        } else if let Some(learned) = snapshot.map(Snapshot::learned)
+        // Facts that only this session goes by are not remembered for others.
+        let version = snapshot.filter(|_| facts.understood).map(Snapshot::number);
+        let shapes = &mut self.shapes;
+        let found = version.and_then(|version| {
+            shapes.as_mut().and_then(|shapes| shapes.find(sql, &self.lexing, version))
+        });
+        let mut verdict = match found {
+            Some(mut verdict) => {
+                if let Some(setting) = rules.forces_primary(sql) {
+                    verdict.target = Target::Primary(Reason::Setting(setting));
+                }
+                verdict
+            }
+            None => {
+                let verdict = rules.classify(sql, &self.lexing, &self.functions, &mut facts);
+                if let Some(version) = version {
+                    shapes.get_or_insert_default().remember(sql, &self.lexing, version, &verdict);
+                }
+                verdict
+            }
+        };
+        if verdict.target == Target::Read
+            && let Some(learned) = snapshot.map(Snapshot::learned)
             && learned.has_statements()
             && fingerprint(sql, &self.lexing).is_some_and(|it| learned.has_statement(it))
         {
@@ -157,7 +161,7 @@ impl Session {
 mod tests {
     use super::*;
     use crate::catalogue::{DigestBuilder, FunctionName, LearnedSet};
-    use crate::classify::Lexing;
+    use crate::classify::{Lexing, classify_with};
 
     fn digest() -> Digest {
         let mut builder = DigestBuilder::new(100, true);
@@ -174,9 +178,7 @@ mod tests {
     }
 
     fn reads_in(snapshot: Option<&Snapshot>, encoding: &str, sql: &str) -> bool {
-        let rules = Rules::default();
-        let mut memo = FunctionMemo::default();
-        let mut facts = SessionFacts::new(snapshot, &rules, &mut memo, Some(encoding.as_bytes()));
+        let mut facts = SessionFacts::new(snapshot, Some(encoding.as_bytes()));
         classify_with(sql.as_bytes(), &Lexing::default(), &mut facts).target == Target::Read
     }
 

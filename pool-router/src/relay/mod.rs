@@ -47,7 +47,7 @@ use pgwire_core::txn::TransactionStatus;
 
 use crate::buffers::{Buffers, FRAME_LIMITS, InBuf};
 use crate::catalogue::{Cell, Learned};
-use crate::classify::{IsolationLevel, Lexing};
+use crate::classify::{IsolationLevel, Lexing, ShapeCache};
 use crate::config::{PoolMode, Settings};
 use crate::context::Context;
 use crate::hub::{Event, Hub, Shutdown};
@@ -233,6 +233,10 @@ impl Head {
 #[derive(Debug)]
 struct Session {
     lexing: Lexing,
+    /// The worker's, while the relay is driven.
+    shapes: Option<Box<ShapeCache>>,
+    /// What the function lists were already asked.
+    functions: FunctionMemo,
     balancer: Balancer,
     /// State that lives in one server session was made: reads stay on the primary, and in
     /// transaction mode the server stays with its client.
@@ -253,7 +257,6 @@ struct Session {
     alters_catalogue: bool,
     /// The change of the catalogue that the session has to see; `None`: it has no number yet.
     catalogue_change: Option<u64>,
-    rules_memo: FunctionMemo,
     /// What was found out about the statement or batch at the head of the input, while it is held.
     head: Option<Head>,
     /// The node chosen for the statement or batch at the head of the input.
@@ -371,6 +374,8 @@ impl<S> Relay<S> {
             asked: Asked::default(),
             session: Session {
                 lexing: Lexing::default(),
+                shapes: None,
+                functions: FunctionMemo::default(),
                 balancer: Balancer::new(settings, seed),
                 pinned: false,
                 after_write: AfterWrite::new(settings.disable_load_balance_on_write),
@@ -382,7 +387,6 @@ impl<S> Relay<S> {
                 repeat_failed: false,
                 alters_catalogue: false,
                 catalogue_change: Some(0),
-                rules_memo: FunctionMemo::default(),
                 head: None,
                 chosen: None,
                 in_batch: false,
@@ -417,7 +421,9 @@ impl<S> Relay<S> {
 
     /// Moves bytes and decides, as far as it goes without waiting.
     pub fn drive(&mut self, io: &mut impl Io<S>, buffers: &mut Buffers, now: Instant) -> Turn {
+        std::mem::swap(&mut self.session.shapes, &mut buffers.shapes);
         let turn = self.rounds(io, buffers, now);
+        std::mem::swap(&mut self.session.shapes, &mut buffers.shapes);
         if !matches!(turn, Turn::Service) {
             // The runtime may know more when it comes back.
             self.asked = Asked::default();

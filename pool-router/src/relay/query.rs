@@ -604,7 +604,7 @@ impl<S> Relay<S> {
                     // One that keeps the server that it runs on may be followed by writes.
                     demand.read
                         && !(demand.pins && settings.pool_mode == PoolMode::Transaction)
-                        && self.session.after_write.read_outside_may_leave()
+                        && self.session.after_write.frees_reads()
                         // A standby knows no such transactions.
                         && self.session.default_level() != Some(IsolationLevel::Serializable)
                 }
@@ -622,8 +622,7 @@ impl<S> Relay<S> {
             }
             _ => self.session.transaction.modes(),
         };
-        self.session.after_write.read_in_transaction_may_leave()
-            && self.suits_standby(modes, demand)
+        self.session.after_write.frees_transactions() && self.suits_standby(modes, demand)
     }
 
     /// Whether a transaction in these modes can be on a standby, with such a statement.

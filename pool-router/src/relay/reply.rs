@@ -199,7 +199,6 @@ impl<S> Relay<S> {
         let outcome = self.session.parameters.answered(status);
         if status == TransactionStatus::Idle {
             self.session.transaction.close();
-            self.session.after_write.transaction_ended();
             if std::mem::take(&mut self.session.alters_catalogue) && self.catalogue.is_some() {
                 self.wants.catalogue_changed = true;
                 self.session.catalogue_change = None;

@@ -44,7 +44,6 @@ use crate::ids::{NodeId, PoolKey};
 use crate::login::ConnectError;
 use crate::passwd::StoredPassword;
 use crate::pool::FailureKind;
-use crate::rules::SessionNames;
 
 /// Requests for encryption that are answered before the client must get on with it.
 const MAX_ENCRYPTION_REQUESTS: u8 = 2;
@@ -384,24 +383,13 @@ impl<S> Relay<S> {
 
     /// The client is who it says: finds its identity, and its welcome if that is known.
     pub(super) fn log_in<D: Clone>(&mut self, hub: &mut Hub<S, D>, now: Instant) {
-        let Some(startup) = self.startup() else { return };
+        let Phase::Startup(startup) = &mut self.phase else { return };
         let Some(requested) = &startup.requested else { return };
+        self.session.balancer.session_starts(&self.context.rules, &requested.names());
         let identity: Identity = requested.identity.clone();
-        let application_name = requested
-            .tracked
-            .iter()
-            .chain(&identity.parameters)
-            .find(|(name, _)| **name == *b"application_name")
-            .map(|(_, value)| value.clone());
         let secret = startup.secret.take();
         let Some(key) = cancel_key(startup) else { return };
         startup.stage = Stage::Welcome { setting: false };
-        let names = SessionNames {
-            application_name: application_name.as_deref().unwrap_or_default(),
-            database: &identity.database,
-            user: &identity.user,
-        };
-        self.session.balancer.session_starts(&self.context.rules, &names);
         self.session.startup_level = identity.parameters.iter().find_map(isolation_level);
         match hub.log_in(self.id, &identity, secret, key, now) {
             Some((pool_key, catalogue)) => {

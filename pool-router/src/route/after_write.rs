@@ -2,14 +2,14 @@
 
 use crate::config::DisableLoadBalanceOnWrite;
 
-/// What one session has written, as far as it keeps its reads on the primary.
+/// What one session has written, as far as it keeps later reads on the primary.
 ///
 /// Whatever the setting, an explicit transaction that has written stays on the primary to its end:
 /// a standby shows neither what it has written nor that it has failed. (Pgpool-II goes on reading
-/// from the standby with `off` and, for tables that were not written, with `dml_adaptive`.) After
-/// the transaction:
+/// from the standby with `off` and, for tables that were not written, with `dml_adaptive`.) That is
+/// known to the transaction; this knows what comes after it:
 ///
-/// | setting | reads outside explicit transactions | within later ones |
+/// | setting | reads outside explicit transactions | later explicit transactions |
 /// |---|---|---|
 /// | `off`, `transaction`, `dml_adaptive` | free | free |
 /// | `trans_transaction` | free | primary, once an explicit transaction has written |
@@ -17,10 +17,8 @@ use crate::config::DisableLoadBalanceOnWrite;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AfterWrite {
     lasting: Lasting,
-    /// The open explicit transaction has written.
-    transaction: bool,
-    /// The session has written, where that lasts.
-    session: bool,
+    /// The session has written what lasts.
+    wrote: bool,
 }
 
 /// What outlives the transaction that wrote.
@@ -44,34 +42,27 @@ impl AfterWrite {
             DisableLoadBalanceOnWrite::TransTransaction => Lasting::Transactions,
             DisableLoadBalanceOnWrite::Always => Lasting::Session,
         };
-        Self { lasting, transaction: false, session: false }
+        Self { lasting, wrote: false }
     }
 
-    /// A statement was sent that writes or may write.
+    /// A statement was sent that writes or may write. It counts even if it fails or is rolled back.
     pub const fn wrote(&mut self, in_explicit_transaction: bool) {
-        self.transaction |= in_explicit_transaction;
-        self.session |= match self.lasting {
+        self.wrote |= match self.lasting {
             Lasting::Nothing => false,
             Lasting::Transactions => in_explicit_transaction,
             Lasting::Session => true,
         };
     }
 
-    /// The explicit transaction is over: committed, rolled back, or prepared; with `AND CHAIN` too.
-    /// `ROLLBACK TO` and a `BEGIN` within it end nothing.
-    pub const fn transaction_ended(&mut self) {
-        self.transaction = false;
+    /// Whether an explicit transaction that begins now may read on a standby.
+    #[must_use]
+    pub const fn frees_transactions(&self) -> bool {
+        !self.wrote
     }
 
-    /// Whether a read within an explicit transaction may run on a standby.
+    /// Whether reads outside explicit transactions may run on a standby.
     #[must_use]
-    pub const fn read_in_transaction_may_leave(&self) -> bool {
-        !self.transaction && !self.session
-    }
-
-    /// Whether a read outside explicit transactions may run on a standby.
-    #[must_use]
-    pub const fn read_outside_may_leave(&self) -> bool {
-        !(self.session && matches!(self.lasting, Lasting::Session))
+    pub const fn frees_reads(&self) -> bool {
+        !self.wrote || matches!(self.lasting, Lasting::Transactions)
     }
 }

@@ -1,5 +1,8 @@
 //! `write_function_list` and `read_only_function_list`.
 
+use core::cell::Cell;
+use core::fmt;
+
 use crate::classify::{FunctionFact, Name, is_primary_only_builtin};
 
 use super::patterns::PatternList;
@@ -31,7 +34,7 @@ impl FunctionRule {
         }
     }
 
-    pub(super) fn fact(&self, name: Name<'_>, memo: &mut FunctionMemo) -> Option<FunctionFact> {
+    pub(super) fn fact(&self, name: Name<'_>, memo: &FunctionMemo) -> Option<FunctionFact> {
         let parts = [name.qualifier.map_or(&b""[..], |schema| schema.text), name.name.text];
         if parts.iter().any(|part| part.len() > MAX_IDENTIFIER) {
             return None;
@@ -71,10 +74,11 @@ impl FunctionRule {
 /// What a session has already asked [`Rules::function`](super::Rules::function), so that the
 /// expressions are not run again for each call of the same function: at most 32 names of at most
 /// 127 bytes. It belongs to one set of rules; take a new one with new rules.
-#[derive(Debug, Clone, Default)]
-pub struct FunctionMemo(Vec<Option<Remembered>>);
+///
+/// Asking fills it, so that it can be lent together with the text that is classified.
+#[derive(Default)]
+pub struct FunctionMemo(Cell<Vec<Option<Remembered>>>);
 
-#[derive(Debug, Clone)]
 struct Remembered {
     name: Box<[u8]>,
     fact: Option<FunctionFact>,
@@ -82,18 +86,29 @@ struct Remembered {
 
 impl FunctionMemo {
     fn find(&self, name: &[u8]) -> Option<Option<FunctionFact>> {
-        let remembered = self.0.get(slot(name))?.as_ref()?;
-        (*remembered.name == *name).then_some(remembered.fact)
+        let slots = self.0.take();
+        let remembered = slots.get(slot(name)).and_then(Option::as_ref);
+        let known = remembered.filter(|known| *known.name == *name).map(|known| known.fact);
+        self.0.set(slots);
+        known
     }
 
-    fn note(&mut self, name: &[u8], fact: Option<FunctionFact>) {
-        if self.0.is_empty() {
-            self.0.resize(MEMO_SLOTS, None);
+    fn note(&self, name: &[u8], fact: Option<FunctionFact>) {
+        let mut slots = self.0.take();
+        if slots.is_empty() {
+            slots.resize_with(MEMO_SLOTS, || None);
         }
         // Whoever had the place is forgotten.
-        if let Some(place) = self.0.get_mut(slot(name)) {
+        if let Some(place) = slots.get_mut(slot(name)) {
             *place = Some(Remembered { name: name.into(), fact });
         }
+        self.0.set(slots);
+    }
+}
+
+impl fmt::Debug for FunctionMemo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FunctionMemo").finish_non_exhaustive()
     }
 }
 

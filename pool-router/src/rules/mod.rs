@@ -1,12 +1,15 @@
 //! What the operator says about routing, compiled: Pgpool-II's function lists, query patterns and
 //! redirect lists.
 //!
+//! [`Rules::classify`] judges statements, [`Rules::preference`] sessions.
+//!
 //! [`Rules::compile`] turns the lists of [`Settings`] into something that can be asked; after
 //! [`load`](crate::config::load) it cannot fail, because loading does the same to find faults.
 //! Regular expressions are POSIX, in Pgpool-II's syntax ([`PatternProblem`] lists what is refused);
 //! matching takes time linear in the text, and memory bounded by [`PATTERNS_SIZE`] for each list.
 
 mod ere;
+mod facts;
 mod functions;
 mod patterns;
 mod redirect;
@@ -155,8 +158,8 @@ impl Rules {
     /// The name is compared as Pgpool-II does: with its schema if it is written with one, without
     /// quotes, and without regard to case.
     #[inline]
-    pub fn function(&self, name: Name<'_>, memo: &mut FunctionMemo) -> Option<FunctionFact> {
-        if matches!(self.functions, FunctionRule::Unlisted) {
+    pub fn function(&self, name: Name<'_>, memo: &FunctionMemo) -> Option<FunctionFact> {
+        if !self.has_function_lists() {
             return None;
         }
         self.functions.fact(name, memo)
@@ -165,7 +168,7 @@ impl Rules {
     /// Whether `t.name` may be the call `name(t)` of a function that is listed as writing. For
     /// names that are mostly columns, of which "not listed" says nothing.
     #[inline]
-    pub fn attribute_writes(&self, name: Name<'_>, memo: &mut FunctionMemo) -> bool {
+    pub fn attribute_writes(&self, name: Name<'_>, memo: &FunctionMemo) -> bool {
         match &self.functions {
             FunctionRule::Unlisted | FunctionRule::ReadOnly { .. } => false,
             rule @ FunctionRule::Write(_) => {
@@ -236,6 +239,10 @@ impl Default for Rules {
 }
 
 impl Rules {
+    const fn has_function_lists(&self) -> bool {
+        !matches!(self.functions, FunctionRule::Unlisted)
+    }
+
     /// The settings that name nodes by their ids, and those.
     pub(crate) fn named_nodes(&self) -> impl Iterator<Item = (&'static str, u16)> {
         [

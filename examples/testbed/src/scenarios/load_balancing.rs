@@ -4,7 +4,7 @@
 //! Each step names Pgpool-II's node (observed on 4.3.5 and 4.7.2) and ours, which is compared with
 //! the servers' statement logs. Where they differ the row says why.
 
-use crate::{Cluster, Node, RawClient, Scenario};
+use crate::{Cluster, Mode, Node, RawClient, Scenario, wire};
 
 /// Where a statement runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,9 +138,18 @@ macro_rules! around {
 }
 
 const WRITES_NOTHING: &str = "it writes nothing; it is repeated where the transaction goes";
-const SESSION: &str = "servers do not report it, so the session stays where it is set";
+const SESSION: &str =
+    "servers do not report it, and a shared one keeps it, so the session stays there";
 const ONE_NODE: &str = "what only the primary can answer takes the transaction there, and it does not \
                         come back: one transaction, one order of states";
+
+/// A row whose transaction sets what no server reports.
+fn setting(scenario: &Scenario, sql: &'static str) -> Row {
+    match scenario.mode() {
+        Mode::Session => around!(sql, A, A, READ_FREED, WRITES_NOTHING),
+        Mode::Transaction => around!(sql, A, P, READ_ON_PRIMARY, SESSION),
+    }
+}
 
 /// Reads of a transaction use the standby until something may write; then the transaction is on the
 /// primary to its end.
@@ -163,10 +172,10 @@ pub fn writing_takes_a_transaction_to_the_primary(scenario: &Scenario) {
             around!("CREATE TABLE made0 (a int)", P, P, READ_ON_PRIMARY, ""),
             around!("SELECT a FROM t1 FOR UPDATE", P, P, READ_ON_PRIMARY, ""),
             around!("SELECT f_vol()", P, P, READ_ON_PRIMARY, ""),
-            around!("SET work_mem = '1MB'", A, P, READ_ON_PRIMARY, SESSION),
+            setting(scenario, "SET work_mem = '1MB'"),
             around!("SET DateStyle = 'SQL, DMY'", A, A, READ_FREED, WRITES_NOTHING),
             around!("SET LOCAL work_mem = '1MB'", A, A, READ_FREED, WRITES_NOTHING),
-            around!("SET search_path = public", A, P, READ_ON_PRIMARY, SESSION),
+            setting(scenario, "SET search_path = public"),
             around!("SET LOCAL search_path = public", A, A, READ_FREED, WRITES_NOTHING),
             around!("LOCK t1 IN ACCESS SHARE MODE", A, A, READ_FREED, WRITES_NOTHING),
             around!("LOCK t1", P, P, READ_ON_PRIMARY, ""),
@@ -496,5 +505,85 @@ pub fn after_a_write(scenario: &Scenario) {
             (T2, *autocommit, *autocommit, Fine),
         ];
         check(scenario, lines, &[Row { steps, why }, Row { steps: autocommitted, why: "" }]);
+    }
+}
+
+/// What the operator lists: functions, patterns of statements, comments.
+pub fn lists(scenario: &Scenario) {
+    const ONE: Answer = Tag("SELECT 1");
+    check(
+        scenario,
+        &[
+            "write_function_list = 'f_v.*,lower'",
+            r"primary_routing_query_pattern_list = '.*t2.*;SELECT \(1\).*'",
+        ],
+        &[
+            Row { steps: vec![("SELECT f_vol()", P, P, ONE)], why: "" },
+            Row { steps: vec![("SELECT LOWER('X')", P, P, ONE)], why: "" },
+            Row { steps: vec![("SELECT random()", L, L, ONE)], why: "" },
+            Row { steps: vec![("SELECT a FROM t2", P, P, Fine)], why: "" },
+            Row { steps: vec![("SELECT a FROM \"t2\"", P, P, Fine)], why: "" },
+            Row { steps: vec![("select (1)", P, P, ONE)], why: "" },
+            Row { steps: vec![("SELECT (2)", L, L, ONE)], why: "" },
+            Row { steps: vec![("/* c */ SELECT 2", P, P, ONE)], why: "" },
+            Row { steps: vec![("/*NO LOAD BALANCE*/ SELECT 2", P, P, ONE)], why: "" },
+            Row {
+                steps: vec![
+                    BEGIN,
+                    READ_ON_STANDBY,
+                    ("SELECT a FROM t2", P, P, Fine),
+                    READ_KEPT,
+                    COMMIT,
+                ],
+                why: ONE_NODE,
+            },
+        ],
+    );
+    check(
+        scenario,
+        &["read_only_function_list = 'f_vol'", "allow_sql_comments = on"],
+        &[
+            Row { steps: vec![("SELECT f_vol()", L, L, ONE)], why: "" },
+            Row { steps: vec![("SELECT lower('X')", P, P, ONE)], why: "" },
+            Row { steps: vec![("/* c */ SELECT 2", L, L, ONE)], why: "" },
+            Row {
+                steps: vec![("/*NO LOAD BALANCE*/ SELECT 2", L, P, ONE)],
+                why: "who writes it means it, whatever else comments mean",
+            },
+        ],
+    );
+}
+
+/// The node that application name, database or user ask for.
+pub fn redirects(scenario: &Scenario) {
+    let cluster = Cluster::shared();
+    let database = cluster.create_database_with(SCHEMA);
+    cluster.log_statements(&database);
+    let config = scenario
+        .config()
+        .weights(1, 1)
+        .line("app_name_redirect_preference_list = 'report.*:standby, batch:1(0.0)'")
+        .line(&format!("database_redirect_preference_list = '{database}:primary'"))
+        .line("user_redirect_preference_list = '.*:1'");
+    let proxy = scenario.start(cluster, &config);
+    for (name, [on_primary, on_standby]) in
+        [("reporting", [0, 8]), ("batch", [8, 0]), ("other", [8, 0]), ("", [8, 0])]
+    {
+        let text = format!("SELECT a FROM t1 /* asked by {name} */");
+        for _ in 0..8 {
+            let mut client = RawClient::open(&proxy.address());
+            let names = [("user", crate::cluster::APP), ("database", &database)];
+            let with_name = [names[0], names[1], ("application_name", name)];
+            let names = if name.is_empty() { &names[..] } else { &with_name };
+            client.send(&wire::startup(wire::PROTOCOL_3_0, names));
+            client.finish_login().unwrap_or_else(|fault| panic!("{name}: {fault:?}"));
+            // Its node was drawn by the name that it came with.
+            client.query("SET application_name = 'reporting'").ok();
+            assert_eq!(client.query(&text).value(), "1");
+            client.close();
+        }
+        let found = Node::ALL
+            .map(|node| cluster.statements(node, &database).iter().filter(|s| **s == text).count());
+        assert_eq!(found, [on_primary, on_standby], "{name:?}");
     }
 }
