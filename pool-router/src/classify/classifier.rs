@@ -2,6 +2,7 @@
 
 use memchr::memchr;
 
+use super::exact::is_exact;
 use super::facts::Facts;
 use super::functions::{SessionEffect, is_doubtful_system_name, session_effect};
 use super::keywords::Keyword;
@@ -54,7 +55,10 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
             ended: false,
         };
         match classifier.run() {
-            Ok((target, statements)) => Verdict { target, effects: classifier.effects, statements },
+            Ok((target, statements)) => {
+                classifier.finish_effects(lexing, statements);
+                Verdict { target, effects: classifier.effects, statements }
+            }
             Err(why) => unreadable(why),
         }
     }
@@ -81,6 +85,21 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
             (_, None) => Target::Read,
         };
         Ok((target, count))
+    }
+
+    /// What only holds for a string of one statement.
+    fn finish_effects(&mut self, lexing: &Lexing, statements: StatementCount) {
+        let effects = &mut self.effects;
+        if statements == StatementCount::One {
+            let controls = effects.begin.is_some()
+                || effects.end.is_some()
+                || effects.savepoint.is_some()
+                || effects.transaction_modes.is_some();
+            effects.exact = controls && is_exact(self.sql, lexing.standard_conforming_strings);
+        } else {
+            effects.repeatable = false;
+            effects.sets.parameter = None;
+        }
     }
 
     pub(super) fn text(&self, token: Token) -> &'a [u8] {
@@ -165,7 +184,7 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
                 self.opaque()
             }
             K::Create => self.create(),
-            K::Vacuum | K::Analyze | K::Analyse | K::Cluster | K::Lock | K::Notify => {
+            K::Vacuum | K::Analyze | K::Analyse | K::Cluster | K::Notify => {
                 self.settle(Reason::Utility(keyword.text()));
                 self.effects.writes = true;
                 self.opaque()
@@ -174,6 +193,7 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
                 self.settle(Reason::Utility(keyword.text()));
                 self.opaque()
             }
+            K::Lock => self.lock(),
             K::Show => self.show(),
             K::Copy => self.copy(),
             K::Explain => self.explain(),

@@ -7,6 +7,7 @@
 
 mod classifier;
 mod commands;
+mod exact;
 mod facts;
 mod functions;
 mod keywords;
@@ -21,7 +22,7 @@ mod verdict;
 
 pub use facts::{Facts, FunctionFact, Identifier, Name, NoFacts, RelationFact, RelationKind};
 pub use verdict::{
-    BeginMode, ClientEncoding, Effects, EndKind, IsolationLevel, Lexing, Pin, Reason,
+    BeginMode, ClientEncoding, Effects, EndKind, IsolationLevel, Lexing, Parameter, Pin, Reason,
     SavepointAction, Sets, Span, StatementCount, Target, TrackedParameter, TrackedSet,
     TransactionEnd, Unpins, Unreadable, Verdict,
 };

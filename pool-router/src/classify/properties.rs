@@ -47,7 +47,10 @@ fn retold(sql: &str, mut noise: impl FnMut() -> u8) -> String {
 }
 
 /// A verdict without the places of names, which move.
-fn placeless(verdict: Verdict) -> (String, Effects, StatementCount) {
+fn placeless(mut verdict: Verdict) -> (String, Effects, StatementCount) {
+    if let Some(Parameter::Named(span)) = &mut verdict.effects.sets.parameter {
+        *span = Span { start: 0, end: 0 };
+    }
     let target = match verdict.target {
         Target::Read => String::from("read"),
         Target::Primary(reason) => reason.to_string(),
@@ -71,6 +74,14 @@ const OTHERS: &[&str] = &[
     "SET LOCAL timezone TO 'UTC'",
     "SET application_name = 'x'; SELECT 1",
     "SET SESSION AUTHORIZATION x",
+    "SET SESSION \"search_path\" = a, 'b'",
+    "SET default_transaction_read_only TO on",
+    "SET my.parameter = 1",
+    "RESET my.parameter",
+    "LOCK TABLE ONLY a.b, c * IN ROW SHARE MODE NOWAIT",
+    "LOCK a IN SHARE MODE",
+    "ROLLBACK WORK TO SAVEPOINT \"x y\"",
+    "SAVEPOINT x",
     "CREATE TEMP TABLE x (a int) ON COMMIT DROP",
     "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN true THEN 1 END; END",
     "COPY t (a) FROM STDIN",

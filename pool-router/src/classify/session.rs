@@ -5,8 +5,8 @@ use super::facts::Facts;
 use super::keywords::Keyword;
 use super::lexer::Kind;
 use super::verdict::{
-    BeginMode, EndKind, IsolationLevel, Pin, Reason, SavepointAction, TrackedParameter,
-    TransactionEnd,
+    BeginMode, EndKind, IsolationLevel, Parameter, Pin, Reason, SavepointAction, Span,
+    TrackedParameter, TransactionEnd,
 };
 
 /// How long what is set lasts.
@@ -46,6 +46,8 @@ impl<F: Facts> Classifier<'_, '_, F> {
                 (_, Some(K::Serializable)) => mode.isolation = Some(IsolationLevel::Serializable),
                 (Some(K::Not), Some(K::Deferrable)) => mode.deferrable = Some(false),
                 (_, Some(K::Deferrable)) => mode.deferrable = Some(true),
+                // A snapshot belongs to one server.
+                (_, Some(K::Snapshot)) => self.effects.repeatable = false,
                 _ => {}
             }
             before = part.keyword;
@@ -71,6 +73,7 @@ impl<F: Facts> Classifier<'_, '_, F> {
                 }
                 Some(K::To) => {
                     self.effects.savepoint = Some(SavepointAction::RollbackTo);
+                    self.effects.repeatable = true;
                     return self.opaque();
                 }
                 Some(K::Chain) => chain = before == Some(K::And),
@@ -89,6 +92,7 @@ impl<F: Facts> Classifier<'_, '_, F> {
         } else {
             SavepointAction::Set
         });
+        self.effects.repeatable = true;
         self.opaque()
     }
 
@@ -115,6 +119,8 @@ impl<F: Facts> Classifier<'_, '_, F> {
                     next = self.part()?;
                     if next.is_some_and(|part| part.is(K::Characteristics)) {
                         self.sets_other(Scope::Session, Pin::Setting);
+                        self.effects.sets.transaction_defaults = true;
+                        self.effects.repeatable = true;
                         return self.opaque();
                     }
                 }
@@ -129,56 +135,106 @@ impl<F: Facts> Classifier<'_, '_, F> {
             Some(K::Transaction) => {
                 self.settle(Reason::TransactionControl("SET TRANSACTION"));
                 self.effects.sets.local = true;
+                self.effects.repeatable = true;
                 let mode = self.modes()?;
                 self.effects.transaction_modes = Some(mode);
                 return Ok(());
             }
+            // Behind a name that goes on, no keyword is one.
+            _ if self.lexer.peek() == Some(b'.') => return self.set_parameter(scope, name),
             Some(K::Constraints) => self.effects.sets.local = true,
             Some(K::Time) => self.sets_tracked(scope, TrackedParameter::TimeZone),
             Some(K::Names) => self.sets_tracked(scope, TrackedParameter::ClientEncoding),
-            Some(K::Role | K::Authorization | K::Session) => self.sets_other(scope, Pin::Role),
+            Some(K::Role) => self.sets_known(scope, Pin::Role, "role"),
+            Some(K::Authorization | K::Session) => {
+                self.sets_known(scope, Pin::Role, "session_authorization");
+            }
+            Some(K::Schema) => self.sets_known(scope, Pin::Setting, "search_path"),
+            Some(K::Xml) => self.sets_known(scope, Pin::Setting, "xmloption"),
             _ => return self.set_parameter(scope, name),
         }
+        self.effects.repeatable = true;
         self.opaque()
     }
 
     fn set_parameter(&mut self, scope: Scope, name: Part) -> Lexed<()> {
-        let text = self.text(name.token);
-        let is_name = matches!(name.token.kind, Kind::Word | Kind::Quoted);
-        // A name with a dot is an extension's parameter.
-        let plain = is_name && self.lexer.peek() != Some(b'.');
+        let parameter = self.parameter(name)?;
+        let (plain, text) = match parameter {
+            Some(Named { span, plain }) => (plain, span.of(self.sql)),
+            None => (false, &b""[..]),
+        };
         let is = |known: &str| plain && text.eq_ignore_ascii_case(known.as_bytes());
-        if let Some(tracked) = TrackedParameter::of_name(text).filter(|_| plain) {
+        let (follows, value) = self.value()?;
+        self.effects.repeatable = follows && value.is_some() && parameter.is_some();
+        let of_transaction = |mode| (Scope::Transaction, Some(mode));
+        let none = BeginMode::default();
+        let (scope, mode) = if let Some(tracked) = TrackedParameter::of_name(text).filter(|_| plain)
+        {
             self.sets_tracked(scope, tracked);
+            return self.opaque();
         } else if is("role") || is("session_authorization") {
             self.sets_other(scope, Pin::Role);
+            (scope, None)
         } else if is("seed") {
             self.sets_other(scope, Pin::RandomSeed);
+            // What `random()` gives from then on depends on what was asked before.
+            self.effects.repeatable = false;
+            (scope, None)
         } else if is("transaction_read_only") {
-            let value = self.value()?.and_then(|value| self.boolean(value));
-            self.effects.sets.local = true;
-            self.effects.transaction_modes =
-                Some(BeginMode { read_only: value, ..BeginMode::default() });
+            let read_only = value.and_then(|value| self.boolean(value));
+            of_transaction(BeginMode { read_only, ..none })
         } else if is("transaction_deferrable") {
-            let value = self.value()?.and_then(|value| self.boolean(value));
-            self.effects.sets.local = true;
-            self.effects.transaction_modes =
-                Some(BeginMode { deferrable: value, ..BeginMode::default() });
+            let deferrable = value.and_then(|value| self.boolean(value));
+            of_transaction(BeginMode { deferrable, ..none })
         } else if is("transaction_isolation") {
-            let value = self.value()?.and_then(|value| self.isolation(value));
-            self.effects.sets.local = true;
-            self.effects.transaction_modes =
-                Some(BeginMode { isolation: value, ..BeginMode::default() });
+            let isolation = value.and_then(|value| self.isolation(value));
+            of_transaction(BeginMode { isolation, ..none })
         } else {
             self.sets_other(scope, Pin::Setting);
-        }
+            (scope, None)
+        };
+        self.effects.sets.local |= scope == Scope::Transaction;
+        self.effects.transaction_modes = mode.or(self.effects.transaction_modes);
+        self.names_parameter(parameter);
         self.opaque()
     }
 
-    /// The value behind `=` or `TO`.
-    fn value(&mut self) -> Lexed<Option<Part>> {
-        self.part()?;
-        self.part()
+    /// The name of a parameter, of which the first word has been read. `None` if it is none.
+    fn parameter(&mut self, first: Part) -> Lexed<Option<Named>> {
+        let mut token = first.token;
+        let start = token.start;
+        let mut plain = true;
+        loop {
+            if !matches!(token.kind, Kind::Word | Kind::Quoted) {
+                return Ok(None);
+            }
+            if self.lexer.peek() != Some(b'.') {
+                break;
+            }
+            plain = false;
+            self.part()?;
+            let Some(part) = self.part()? else { return Ok(None) };
+            token = part.token;
+        }
+        Ok(Some(Named { span: Span { start, end: token.end }, plain }))
+    }
+
+    fn names_parameter(&mut self, parameter: Option<Named>) {
+        let Some(Named { span, plain }) = parameter else { return };
+        self.effects.sets.parameter = Some(Parameter::Named(span));
+        self.effects.sets.transaction_defaults |= plain
+            && span
+                .of(self.sql)
+                .get(.."default_transaction_".len())
+                .is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"default_transaction_"));
+    }
+
+    /// Whether `=` or `TO` stands next, and the value behind it.
+    fn value(&mut self) -> Lexed<(bool, Option<Part>)> {
+        let follows = self.part()?.is_some_and(|sign| {
+            sign.is(Keyword::To) || self.text(sign.token).first() == Some(&b'=')
+        });
+        Ok((follows, self.part()?))
     }
 
     fn unquoted(&self, value: Part) -> &[u8] {
@@ -215,10 +271,16 @@ impl<F: Facts> Classifier<'_, '_, F> {
     }
 
     fn sets_tracked(&mut self, scope: Scope, parameter: TrackedParameter) {
+        self.effects.sets.parameter = Some(Parameter::Known(parameter.name()));
         match scope {
             Scope::Session => self.effects.sets.tracked.insert(parameter),
             Scope::Transaction => self.effects.sets.local = true,
         }
+    }
+
+    fn sets_known(&mut self, scope: Scope, pin: Pin, parameter: &'static str) {
+        self.effects.sets.parameter = Some(Parameter::Known(parameter));
+        self.sets_other(scope, pin);
     }
 
     fn sets_other(&mut self, scope: Scope, pin: Pin) {
@@ -236,15 +298,84 @@ impl<F: Facts> Classifier<'_, '_, F> {
         use Keyword as K;
         self.settle(Reason::SessionState("RESET"));
         let Some(name) = self.part()? else { return Ok(()) };
-        let plain = self.lexer.peek() != Some(b'.');
-        match name.keyword {
-            Some(K::All) => self.effects.unpins.reset_all = true,
-            Some(K::Time) => self.sets_tracked(Scope::Session, TrackedParameter::TimeZone),
-            _ => match TrackedParameter::of_name(self.text(name.token)).filter(|_| plain) {
-                Some(tracked) => self.sets_tracked(Scope::Session, tracked),
-                None => self.effects.sets.other = true,
-            },
+        let known = match name.keyword {
+            _ if self.lexer.peek() == Some(b'.') => None,
+            Some(K::All) => {
+                self.effects.unpins.reset_all = true;
+                self.effects.sets.transaction_defaults = true;
+                self.effects.repeatable = true;
+                return self.opaque();
+            }
+            Some(K::Time) => {
+                self.sets_tracked(Scope::Session, TrackedParameter::TimeZone);
+                self.effects.repeatable = true;
+                return self.opaque();
+            }
+            Some(K::Role) => Some("role"),
+            Some(K::Session) => Some("session_authorization"),
+            Some(K::Transaction) => Some("transaction_isolation"),
+            _ => None,
+        };
+        self.effects.repeatable = true;
+        if let Some(known) = known {
+            self.effects.sets.parameter = Some(Parameter::Known(known));
+            self.effects.sets.other = true;
+            return self.opaque();
+        }
+        let parameter = self.parameter(name)?;
+        let tracked = match parameter {
+            Some(Named { span, plain: true }) => TrackedParameter::of_name(span.of(self.sql)),
+            _ => None,
+        };
+        match tracked {
+            Some(tracked) => self.sets_tracked(Scope::Session, tracked),
+            None => {
+                self.effects.sets.other = true;
+                self.effects.repeatable = parameter.is_some();
+                self.names_parameter(parameter);
+            }
         }
         self.opaque()
     }
+
+    /// `LOCK`: in its two weakest modes it keeps nobody but changes of the schema away, and a hot
+    /// standby takes it (PostgreSQL docs, 27.4.1 and 13.3.1).
+    pub(super) fn lock(&mut self) -> Lexed<()> {
+        use Keyword as K;
+        self.settle(Reason::Utility("LOCK"));
+        while let Some(part) = self.part()? {
+            match part.token.kind {
+                // The list of relations ends.
+                Kind::Word if part.is(K::In) => {
+                    let mode = [self.part()?, self.part()?, self.part()?];
+                    let words = mode.map(|part| part.and_then(|part| part.keyword));
+                    let end = self.part()?;
+                    let ends = match end {
+                        None => true,
+                        Some(end) => end.is(K::Nowait) && self.part()?.is_none(),
+                    };
+                    let weak = ends
+                        && matches!(
+                            words,
+                            [Some(K::Access | K::Row), Some(K::Share), Some(K::Mode)]
+                        );
+                    self.effects.repeatable = weak;
+                    self.effects.writes |= !weak;
+                    return self.opaque();
+                }
+                Kind::Word | Kind::Quoted | Kind::Dot | Kind::Comma | Kind::Operator => {}
+                _ => break,
+            }
+        }
+        self.effects.writes = true;
+        self.opaque()
+    }
+}
+
+/// A parameter's name as it is written.
+#[derive(Debug, Clone, Copy)]
+struct Named {
+    span: Span,
+    /// It has no dots.
+    plain: bool,
 }

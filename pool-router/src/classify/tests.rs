@@ -693,6 +693,127 @@ fn facts_decide_before_the_lists() {
 }
 
 #[test]
+fn what_may_run_again_on_another_server() {
+    for sql in [
+        "SET search_path = a, b",
+        "SET SESSION search_path TO DEFAULT",
+        "SET LOCAL work_mem = '1MB'",
+        "SET my.thing = -1",
+        "SET role.x = 1",
+        "SET TIME ZONE 'UTC'",
+        "SET LOCAL TIME ZONE DEFAULT",
+        "SET NAMES 'utf8'",
+        "SET ROLE x",
+        "SET SCHEMA 'x'",
+        "SET LOCAL ROLE NONE",
+        "SET SESSION AUTHORIZATION x",
+        "SET LOCAL SESSION AUTHORIZATION DEFAULT",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+        "SET CONSTRAINTS ALL DEFERRED",
+        "SET TRANSACTION READ ONLY;",
+        "SET transaction_read_only = on",
+        "RESET ALL",
+        "RESET x",
+        "RESET my.thing",
+        "RESET TIME ZONE",
+        "RESET SESSION AUTHORIZATION",
+        "SAVEPOINT a",
+        "RELEASE a",
+        "ROLLBACK TO SAVEPOINT a",
+        "LOCK t IN ACCESS SHARE MODE",
+        "LOCK TABLE ONLY s.t, u *, \"v\" IN ROW SHARE MODE NOWAIT",
+    ] {
+        assert!(effects(sql).repeatable, "{sql}");
+        assert!(!effects(sql).writes, "{sql}");
+    }
+    for sql in [
+        "SET search_path FROM CURRENT",
+        "SET x",
+        "SET x =",
+        "SET x 1",
+        "SET 'x' = 1",
+        "SET seed = 0.5",
+        "SET SEED TO 0.5",
+        "SET TRANSACTION SNAPSHOT '00000003-0000001B-1'",
+        "SET LOCAL TRANSACTION SNAPSHOT '00000003-0000001B-1'",
+        "SET a = 1; SET b = 2",
+        "SAVEPOINT a; SAVEPOINT b",
+        "BEGIN",
+        "COMMIT",
+        "SELECT set_config('a', 'b', true)",
+        "DISCARD ALL",
+        "RESET",
+    ] {
+        assert!(!effects(sql).repeatable, "{sql}");
+    }
+    for sql in [
+        "LOCK t",
+        "LOCK t IN ROW EXCLUSIVE MODE",
+        "LOCK t IN SHARE MODE",
+        "LOCK t IN SHARE ROW EXCLUSIVE MODE",
+        "LOCK t IN ACCESS EXCLUSIVE MODE",
+        "LOCK t IN ACCESS SHARE MODE x",
+        "LOCK t IN ACCESS SHARE",
+        "LOCK t NOWAIT",
+    ] {
+        assert!(!effects(sql).repeatable, "{sql}");
+        assert!(effects(sql).writes, "{sql}");
+    }
+}
+
+#[test]
+fn the_parameter_that_is_set() {
+    let cases = [
+        ("SET Search_Path = a", Some("Search_Path"), false),
+        ("SET SESSION \"work_mem\" TO 1", Some("work_mem"), false),
+        ("SET LOCAL a.b = 1", Some("a.b"), false),
+        ("SET names.x = 1", Some("names.x"), false),
+        ("SET DateStyle = iso", Some("datestyle"), false),
+        ("SET TIME ZONE 'UTC'", Some("timezone"), false),
+        ("SET NAMES 'UTF8'", Some("client_encoding"), false),
+        ("SET ROLE x", Some("role"), false),
+        ("SET role = x", Some("role"), false),
+        ("SET SESSION AUTHORIZATION x", Some("session_authorization"), false),
+        ("SET SCHEMA 'x'", Some("search_path"), false),
+        ("RESET work_mem", Some("work_mem"), false),
+        ("RESET a.b", Some("a.b"), false),
+        ("RESET TIME ZONE", Some("timezone"), false),
+        ("RESET ROLE", Some("role"), false),
+        ("SET CONSTRAINTS ALL DEFERRED", None, false),
+        ("SET TRANSACTION READ ONLY", None, false),
+        ("SET a = 1; SET b = 2", None, false),
+        ("RESET ALL", None, true),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", None, true),
+        ("SET default_transaction_read_only = on", Some("default_transaction_read_only"), true),
+        ("SET Default_Transaction_Isolation = x", Some("Default_Transaction_Isolation"), true),
+        ("SET default_transaction_read_only = on; SELECT 1", None, true),
+        ("SELECT 1", None, false),
+    ];
+    for (sql, parameter, defaults) in cases {
+        let sets = effects(sql).sets;
+        let name = sets.parameter.map(|parameter| parameter.name(sql.as_bytes()));
+        assert_eq!(name, parameter.map(str::as_bytes), "{sql}");
+        assert_eq!(sets.transaction_defaults, defaults, "{sql}");
+    }
+}
+
+#[test]
+fn exact_is_for_one_statement_of_transaction_control() {
+    assert!(effects("BEGIN").exact);
+    assert!(effects("SET TRANSACTION READ ONLY").exact);
+    assert!(effects("ROLLBACK TO a;").exact);
+    for sql in [
+        "BEGIN; COMMIT",
+        "BEGIN x",
+        "SELECT 1",
+        "SET transaction_read_only = on",
+        "COMMIT PREPARED 'x'",
+    ] {
+        assert!(!effects(sql).exact, "{sql}");
+    }
+}
+
+#[test]
 fn size_and_depth_do_not_matter() {
     let deep = format!("SELECT {}1{}", "(".repeat(100_000), ")".repeat(100_000));
     assert_eq!(verdict(&deep).target, Target::Read);

@@ -419,6 +419,35 @@ pub struct Sets {
     pub local: bool,
     /// Any other parameter for the session.
     pub other: bool,
+    /// The one parameter that a `SET` or `RESET` is about, for session or transaction. `None` if
+    /// the string holds several statements, and for what is no parameter (`SET CONSTRAINTS`) or
+    /// more than one (`RESET ALL`, `SET SESSION CHARACTERISTICS`).
+    pub parameter: Option<Parameter>,
+    /// What later transactions begin with may change: `default_transaction_*`,
+    /// `SET SESSION CHARACTERISTICS`, `RESET ALL`. Calls of `set_config` are not looked into.
+    pub transaction_defaults: bool,
+}
+
+/// The parameter that a `SET` or `RESET` is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Parameter {
+    /// One that has a syntax of its own (`SET TIME ZONE`, `SET NAMES`, `SET ROLE`, `SET SCHEMA`)
+    /// or that is tracked: its name, in lower case.
+    Known(&'static str),
+    /// Any other: where its name stands. A single quoted name is without its quotes; one with
+    /// dots is as it was written. The case of names does not count (PostgreSQL docs, 20.1.1).
+    Named(Span),
+}
+
+impl Parameter {
+    /// Its name; that of a [`Parameter::Named`] in the case in which it was written in `sql`.
+    #[must_use]
+    pub fn name(self, sql: &[u8]) -> &[u8] {
+        match self {
+            Self::Known(name) => name.as_bytes(),
+            Self::Named(span) => span.of(sql),
+        }
+    }
 }
 
 /// A parameter that a pooler tracks.
