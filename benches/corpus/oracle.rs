@@ -218,7 +218,7 @@ impl<'s> Session<'s> {
                 b'X' => return None,
                 _ => {
                     self.primary.send(&wire::message(tag, &body));
-                    if tag == b'S' {
+                    if matches!(tag, b'S' | b'F') {
                         self.reply()?;
                     }
                 }
