@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use testbed::cluster::ADMIN;
-use testbed::{Cluster, Node};
+use testbed::{Cluster, Node, Shutdown};
 
 use crate::Options;
 
@@ -28,6 +28,7 @@ impl Suite {
         let sources = absolute(&options.sources)?;
         let tests = schedule(&sources, &options.tests)?;
         let cluster = Cluster::create().map_err(|e| e.to_string())?;
+        allow_prepared_transactions(&cluster);
         let build = absolute(&options.keep)?.join(name);
         let results = cluster.create_folder("results").map_err(|e| e.to_string())?;
         let setup = || -> std::io::Result<()> {
@@ -94,6 +95,15 @@ impl Suite {
         psql.env("PGTZ", "PST8PDT").env("PGDATESTYLE", "Postgres, MDY");
         psql.env("PGOPTIONS", "-c intervalstyle=postgres_verbose");
         psql.env("PGAPPNAME", "pg_regress");
+    }
+}
+
+/// The standby must allow as many as the primary (PostgreSQL docs, 27.4.3), so it goes first.
+fn allow_prepared_transactions(cluster: &Cluster) {
+    for node in [Node::Standby, Node::Primary] {
+        cluster.sql(node, "postgres", "ALTER SYSTEM SET max_prepared_transactions = 8");
+        cluster.stop(node, Shutdown::Fast);
+        cluster.start(node);
     }
 }
 
