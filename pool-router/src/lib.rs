@@ -20,7 +20,8 @@ mod outbox;
 pub mod passwd;
 pub mod pool;
 pub mod relay;
-mod route;
+pub mod route;
+pub mod rules;
 mod sizes;
 #[cfg(feature = "testing")]
 pub mod testing;

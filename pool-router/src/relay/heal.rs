@@ -5,21 +5,37 @@
 //! it answers. As long as the client has
 //! seen nothing of the answer, the same statement or batch is sent to the primary instead, once.
 //!
+//! A transaction that a standby's server leaves behind goes on on the primary in the same way, if it
+//! can; a refusal in the middle of one is passed on.
+//!
 //! For that a copy of it is kept until the standby's first row or completion, and the messages
 //! that come before (ParseComplete, BindComplete, RowDescription) are held back.
 
 use pgwire_core::backend::ErrorOrNotice;
 use pgwire_core::frame::Seen;
 use pgwire_core::tag::{BackendTag, TagSet};
+use pgwire_core::txn::TransactionStatus;
 
 use super::Relay;
+use super::transaction::Block;
 
 /// SQLSTATEs with which a standby refuses what the primary may well do: read-only transaction,
 /// feature not supported (in recovery), undefined table (temporary, or not replayed yet),
 /// serialization failure (conflict with recovery), undefined file (COPY of an unlogged table, which
-/// has none there), and its own shutdown or crash.
-const REFUSALS: [&[u8; 5]; 8] =
-    [b"25006", b"0A000", b"42P01", b"40001", b"58P01", b"57P01", b"57P02", b"57P03"];
+/// has none there).
+const REFUSALS: [&[u8; 5]; 5] = [b"25006", b"0A000", b"42P01", b"40001", b"58P01"];
+
+/// SQLSTATEs of its shutdown or crash.
+const LEAVING: [&[u8; 5]; 3] = [b"57P01", b"57P02", b"57P03"];
+
+/// What lets a statement be asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// The standby refuses it, or is lost.
+    Refusal,
+    /// The standby is lost.
+    Loss,
+}
 
 /// How the answer of a standby begins.
 enum Beginning {
@@ -36,15 +52,19 @@ impl<S> Relay<S> {
     /// standby, and nothing else is under way on it.
     pub(super) fn arm(&mut self, len: usize) {
         self.session.replay.clear();
-        let primary = self.context.settings.primary_node();
-        if let Some(link) = &self.active
-            && link.node() != primary
-            && !self.session.healing
-            && link.pipeline.is_settled()
-        {
-            let unit = self.client.input.unparsed().get(..len).unwrap_or_default();
-            self.session.replay.extend_from_slice(unit);
+        if !self.session.alone || self.session.healing || !self.is_on_standby() {
+            return;
         }
+        let transaction = &mut self.session.transaction;
+        self.session.replay_for = match transaction.block() {
+            Block::Open if !transaction.can_move() => return,
+            Block::Open if transaction.has_queried() => Occasion::Loss,
+            Block::Open | Block::Closed => Occasion::Refusal,
+            Block::Deferred | Block::Failed => return,
+        };
+        transaction.mark();
+        let unit = self.client.input.unparsed().get(..len).unwrap_or_default();
+        self.session.replay.extend_from_slice(unit);
     }
 
     /// Looks how the standby's answer begins, and has the primary asked if it is a refusal. Returns
@@ -78,10 +98,16 @@ impl<S> Relay<S> {
         if possible {
             tracing::debug!(client = self.id.index, "a standby refused: asking the primary");
             self.session.statements.batch_undone();
-            self.session.facts.clear();
+            self.session.demands.clear();
             self.session.head = None;
             self.session.chosen = None;
             self.session.healing = true;
+            if self.session.transaction.is_new() {
+                self.session.transaction.close();
+            } else if self.session.transaction.block() == Block::Open {
+                self.session.transaction.back_to_mark();
+                self.leave_node(TransactionStatus::InTransaction);
+            }
         }
         possible
     }
@@ -111,7 +137,12 @@ impl<S> Relay<S> {
                 | BackendTag::COPY_OUT => {}
                 BackendTag::ERROR => {
                     let code = ErrorOrNotice::parse(frame).ok().and_then(|error| error.code());
-                    let refused = code.is_some_and(|code| REFUSALS.contains(&code.as_bytes()));
+                    let refused = code.is_some_and(|code| {
+                        let code = code.as_bytes();
+                        LEAVING.contains(&code)
+                            || self.session.replay_for == Occasion::Refusal
+                                && REFUSALS.contains(&code)
+                    });
                     return if refused { Beginning::Refusal } else { Beginning::Answer };
                 }
                 _ => return Beginning::Answer,

@@ -15,16 +15,19 @@
 //!
 //! # Files
 //! `startup` logs a client in, `query` sends its statements where they belong, `reply` takes the
-//! servers' answers, `heal` asks the primary what a standby refused, `statements` knows its prepared statements, `farewell` cleans up.
+//! servers' answers, `heal` asks the primary what a standby refused. `demand` is what a statement
+//! needs, `statements` knows what is prepared, `transaction` what is open; `farewell` cleans up.
 //!
 //! [`BUFFER_SIZE`]: crate::buffers::BUFFER_SIZE
 
+mod demand;
 mod farewell;
 mod heal;
 mod query;
 mod reply;
 mod startup;
 mod statements;
+mod transaction;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -53,8 +56,11 @@ use crate::outbox::Outbox;
 use crate::pool::FailureKind;
 use crate::route::Balancer;
 
+use demand::Demand;
+use heal::Occasion;
 use startup::Startup;
-use statements::{Facts, Statements};
+use statements::Statements;
+use transaction::{Block, Transaction};
 
 /// Rounds of reading and writing after which others get their turn.
 const MAX_ROUNDS: u32 = 32;
@@ -199,10 +205,18 @@ struct Asked {
 /// A statement or batch that waits at the head of the input for its server.
 #[derive(Debug, Clone, Copy)]
 struct Head {
-    facts: Facts,
+    demand: Demand,
     unpins: Unpins,
+    /// It is transaction control that every server would understand.
+    exact: bool,
     /// Bytes of it, as far as they have come.
     len: usize,
+}
+
+impl Head {
+    fn new(demand: Demand, len: usize) -> Self {
+        Self { demand, unpins: Unpins::default(), exact: false, len }
+    }
 }
 
 /// What is remembered of a session between its statements.
@@ -215,6 +229,9 @@ struct Session {
     pinned: bool,
     /// Something was written.
     wrote: bool,
+    /// The same, in an explicit transaction.
+    wrote_in_transaction: bool,
+    transaction: Transaction,
     /// What was found out about the statement or batch at the head of the input, while it is held.
     head: Option<Head>,
     /// The node chosen for the statement or batch at the head of the input.
@@ -226,10 +243,14 @@ struct Session {
     /// The statement or batch that a standby is asked, for as long as it can still be asked of the
     /// primary instead. Empty if there is none.
     replay: Vec<u8>,
+    /// What it may be asked for again: a refusal, or only the loss of its server.
+    replay_for: Occasion,
+    /// Nothing of the client was under way on the active link before the statement at hand.
+    alone: bool,
     /// A standby refused the statement at the head of the input.
     healing: bool,
-    /// Facts of the Parse messages of the batch at hand, in their order.
-    facts: VecDeque<Facts>,
+    /// Demands of the Parse messages of the batch at hand, in their order.
+    demands: VecDeque<Demand>,
     statements: Statements,
 }
 
@@ -296,13 +317,17 @@ impl<S> Relay<S> {
                 balancer: Balancer::new(settings, seed),
                 pinned: false,
                 wrote: false,
+                wrote_in_transaction: false,
+                transaction: Transaction::new(),
                 head: None,
                 chosen: None,
                 in_batch: false,
                 skip_to_sync: false,
                 replay: Vec::new(),
+                replay_for: Occasion::Loss,
+                alone: false,
                 healing: false,
-                facts: VecDeque::new(),
+                demands: VecDeque::new(),
                 statements: Statements::new(settings.prepared_statement_bytes),
             },
             job: None,
@@ -636,9 +661,10 @@ impl<S> Relay<S> {
             }
             Phase::Startup(_) | Phase::Closing | Phase::Finished => return false,
         }
-        let at_rest = self.active.as_ref().is_none_or(|link| {
-            link.is_quiet() && link.pipeline.status() == TransactionStatus::Idle
-        });
+        let at_rest = self.session.transaction.block() == Block::Closed
+            && self.active.as_ref().is_none_or(|link| {
+                link.is_quiet() && link.pipeline.status() == TransactionStatus::Idle
+            });
         if let Some(link) = &self.active
             && self.is_transaction_mode()
             && !self.session.pinned
@@ -766,7 +792,9 @@ impl<S> Relay<S> {
             (_, Phase::Closing | Phase::Gone | Phase::Finished) => {}
             (Shutdown::Graceful, Phase::Ready) => {
                 self.draining = true;
-                if let Some(node) = self.waiting.take() {
+                if self.session.transaction.block() == Block::Closed
+                    && let Some(node) = self.waiting.take()
+                {
                     self.wants.withdraw = Some(node);
                     self.fatal(SqlState::ADMIN_SHUTDOWN, SHUTDOWN_MESSAGE, None);
                 }

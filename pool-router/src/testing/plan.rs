@@ -17,6 +17,7 @@ use crate::config::{
 use crate::context::Context;
 use crate::hub::Shutdown;
 use crate::passwd::PoolPasswd;
+use crate::rules::Rules;
 
 /// Servers and clients have no more accidents from here on.
 const HEALED: Duration = Duration::from_millis(400);
@@ -119,6 +120,7 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
     let mut script_rng = rng.fork();
     let context = Context {
         settings: Arc::new(settings),
+        rules: Rules::default(),
         hba: None,
         passwords: PoolPasswd::default(),
         mock_seed: [7; 32],
@@ -268,6 +270,7 @@ impl Scripted {
         let line = passwd_line(self.password);
         let context = Context {
             settings: Arc::new(settings),
+            rules: Rules::default(),
             hba: None,
             passwords: line
                 .and_then(|line| PoolPasswd::parse("pool_passwd", &line).ok())

@@ -11,6 +11,7 @@ pub mod config;
 pub mod copy;
 pub mod isolation;
 pub mod large;
+pub mod load_balancing;
 pub mod login;
 pub mod many_clients;
 pub mod outage;

@@ -38,6 +38,11 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "prepared_statement_bytes" Global, size(SizeUnit::Bytes, 1024), "1MB", Reload,
     Verdict::Honoured,
     "Memory for the texts of one client's prepared statements.";
+    "transaction_reads" Global, words(&["standby", "primary"]), "standby", Reload,
+    Verdict::Honoured,
+    "Where an explicit transaction that is neither READ ONLY nor REPEATABLE READ or stricter reads \
+     before it writes. standby, as in Pgpool-II: where reads go, and on the primary from its first \
+     write to its end. primary, the safe choice: all of it on the primary.";
     "max_waiting_clients" Global, int(0, 1_000_000), "10000", Reload, Verdict::Honoured,
     "Clients beyond num_init_children that wait for a slot; the next one is refused.";
 };
