@@ -45,6 +45,9 @@ pub(crate) struct Options {
     /// The proxy program for `--through-proxy`; otherwise `pgweir` beside this program.
     #[arg(long)]
     pgweir: Option<PathBuf>,
+    /// The proxy pools by transaction instead of by session.
+    #[arg(long)]
+    transaction_mode: bool,
     /// Further lines of pgpool.conf for `--through-proxy`.
     #[arg(long)]
     line: Vec<String>,

@@ -32,7 +32,8 @@ pub(crate) fn run(options: &Options) -> Result<String, String> {
             ),
         );
         cluster.wait_replayed();
-        let mut config = Config::new(Mode::Session).weights(0, 1).pool_size(32);
+        let mode = if options.transaction_mode { Mode::Transaction } else { Mode::Session };
+        let mut config = Config::new(mode).weights(0, 1).pool_size(32);
         for line in &options.line {
             config = config.line(line);
         }
