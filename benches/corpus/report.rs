@@ -83,12 +83,12 @@ pub(crate) fn render(records: &[Record]) -> String {
     );
     by(&mut out, records.iter().filter(primary).filter(|r| r.truth() == Some(Truth::Same)));
     let refused = |truth| matches!(truth, Some(Truth::Refused { .. }));
-    let ours = |record: &&Record| record.reads();
-    let _ = writeln!(out, "### Reads that the standby refuses\n");
+    let ours = |record: &&Record| record.reads() && !record.temporary;
+    let _ = writeln!(out, "### Reads that the standby refuses (no temporary objects)\n");
     list(&mut out, records.iter().filter(ours).filter(|r| refused(r.truth())));
-    let _ = writeln!(out, "### Reads with different answers\n");
+    let _ = writeln!(out, "### Reads with different answers (no temporary objects)\n");
     let other = |truth| matches!(truth, Some(Truth::Different | Truth::OnlyThere));
-    list(&mut out, records.iter().filter(ours).filter(|r| !r.temporary && other(r.truth())));
+    list(&mut out, records.iter().filter(ours).filter(|r| other(r.truth())));
     out
 }
 

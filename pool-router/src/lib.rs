@@ -4,6 +4,7 @@
 #[cfg(feature = "cli")]
 pub mod boot;
 pub mod buffers;
+pub mod catalogue;
 pub mod classify;
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -608,6 +608,24 @@ static INDEX: [Slot; SLOTS] = {
     slots
 };
 
+/// The built-in functions that only the primary may run: those that write or the like, then those
+/// that answer for one server or session.
+pub(crate) fn primary_only() -> (&'static [&'static str], &'static [&'static str]) {
+    (&WRITING, &SERVER)
+}
+
+/// Whether calls of this built-in function belong on the primary. Names are as the catalogue has
+/// them.
+pub(crate) fn is_primary_only(name: &[u8]) -> bool {
+    matches!(builtin(name, true), Builtin::Writing(_) | Builtin::Server(_))
+}
+
+/// Whether this is a built-in function that any node may run.
+#[cfg(test)]
+pub(crate) fn is_known_harmless(name: &[u8]) -> bool {
+    builtin(name, true) == Builtin::Harmless
+}
+
 /// Looks a function up. `exact` for a quoted name, whose case counts.
 pub(super) fn builtin(name: &[u8], exact: bool) -> Builtin {
     if is_harmless(name, exact) {

@@ -234,6 +234,23 @@ pub struct Settings {
     /// Where the reads of an explicit read-write transaction run until it writes.
     pub transaction_reads: TransactionReads,
 
+    /// Use what the catalogue says of unlogged tables.
+    pub check_unlogged_table: bool,
+    /// Ask a standby for the catalogue first (`relcache_query_target = load_balance_node`).
+    pub relcache_on_standby: bool,
+    /// Names kept of one catalogue, if more than [`Settings::catalogue_max_names`].
+    pub relcache_size: u32,
+    /// Age at which a catalogue is looked up anew.
+    pub relcache_expire: Option<Duration>,
+    /// Names kept of one catalogue. At least 100.
+    pub catalogue_max_names: u32,
+    /// How long looking up a catalogue may take.
+    pub catalogue_timeout: Option<Duration>,
+    /// Functions and statements of one database that are remembered as writing.
+    pub learned_writers_max: u32,
+    /// How long each is.
+    pub learned_writers_expire: Option<Duration>,
+
     /// Least severity that is logged.
     pub log_min_messages: LogLevel,
     /// Log each login.
@@ -430,6 +447,14 @@ impl Settings {
             user_redirect_preference_list: v.list("user_redirect_preference_list"),
             allow_sql_comments: v.bool("allow_sql_comments"),
             ignore_leading_white_space: v.bool("ignore_leading_white_space"),
+            check_unlogged_table: v.bool("check_unlogged_table"),
+            relcache_on_standby: v.word("relcache_query_target") == "load_balance_node",
+            relcache_size: v.int("relcache_size", None),
+            relcache_expire: v.limit("relcache_expire", None),
+            catalogue_max_names: v.int("catalogue_max_names", None),
+            catalogue_timeout: v.limit("catalogue_timeout", None),
+            learned_writers_max: v.int("learned_writers_max", None),
+            learned_writers_expire: v.limit("learned_writers_expire", None),
             log_min_messages: match v.word("log_min_messages") {
                 "debug5" => LogLevel::Debug5,
                 "debug4" => LogLevel::Debug4,

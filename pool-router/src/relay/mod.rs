@@ -21,6 +21,7 @@
 //! [`BUFFER_SIZE`]: crate::buffers::BUFFER_SIZE
 
 mod demand;
+mod facts;
 mod farewell;
 mod heal;
 mod query;
@@ -44,6 +45,7 @@ use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 
 use crate::buffers::{Buffers, FRAME_LIMITS, InBuf};
+use crate::catalogue::Cell;
 use crate::classify::{Lexing, Unpins};
 use crate::config::{PoolMode, Settings};
 use crate::context::Context;
@@ -266,6 +268,8 @@ pub struct Relay<S> {
     /// Others that the session holds (session mode).
     parked: Vec<Box<Link<S>>>,
     pool_key: Option<PoolKey>,
+    /// What is known of the database's catalogue.
+    catalogue: Option<Arc<Cell>>,
     /// The node whose connection is being waited for.
     waiting: Option<NodeId>,
     wants: Wants<S>,
@@ -309,6 +313,7 @@ impl<S> Relay<S> {
             active: None,
             parked: Vec::new(),
             pool_key: None,
+            catalogue: None,
             waiting: None,
             wants: Wants::default(),
             asked: Asked::default(),
@@ -436,7 +441,7 @@ impl<S> Relay<S> {
             self.admit(hub, now);
         }
         if std::mem::take(&mut self.wants.login) {
-            self.log_in(hub);
+            self.log_in(hub, now);
         }
         if let Some(node) = self.wants.withdraw.take() {
             hub.withdraw(self.id, node, now);
@@ -451,7 +456,7 @@ impl<S> Relay<S> {
             }
         }
         if matches!(self.phase, Phase::Startup(_)) {
-            self.continue_welcome(hub);
+            self.continue_welcome(hub, now);
         }
         if std::mem::take(&mut self.wants.leave) {
             hub.leave(self.id, now);
@@ -711,6 +716,8 @@ impl<S> Relay<S> {
     fn handle_timer(&mut self, now: Instant) {
         let Some((_, timer)) = self.timer.take_if(|(at, _)| now >= *at) else { return };
         match timer {
+            // All that is missing is what could be done without.
+            Timer::Authentication if self.stop_waiting_for_catalogue() => self.doorbell = true,
             Timer::Authentication => {
                 self.fatal(
                     SqlState::INVALID_AUTHORIZATION,

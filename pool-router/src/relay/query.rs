@@ -27,7 +27,7 @@ use super::demand::{Control, Demand, keeps_snapshot, merged};
 use super::statements::Missing;
 use super::transaction::Block;
 use super::{Head, Relay, SHUTDOWN_MESSAGE, Timer};
-use crate::classify::{BeginMode, EndKind, IsolationLevel, StatementCount, classify};
+use crate::classify::{BeginMode, EndKind, IsolationLevel, StatementCount};
 use crate::config::{DisableLoadBalanceOnWrite, PoolMode, TransactionReads};
 use crate::identity::TRACKED;
 use crate::ids::NodeId;
@@ -217,7 +217,7 @@ impl<S> Relay<S> {
         if !whole {
             return Ok(Head::new(Demand::UNKNOWN, len));
         }
-        let verdict = classify(Query::parse(frame)?.sql, &self.session.lexing);
+        let verdict = self.classify(Query::parse(frame)?.sql);
         Ok(Head {
             demand: Demand::of(&verdict),
             unpins: verdict.effects.unpins,
@@ -393,7 +393,7 @@ impl<S> Relay<S> {
             let name = parse.statement;
             let demand = match self.session.demands.pop_front() {
                 Some(demand) => demand,
-                None => Demand::of(&classify(parse.sql, &self.session.lexing)),
+                None => Demand::of(&self.classify(parse.sql)),
             };
             let body = frame.get(5 + name.len() + 1..).unwrap_or_default();
             let pins = demand.pins || self.keeps_server(name);
@@ -470,10 +470,11 @@ impl<S> Relay<S> {
                 FrontendTag::PARSE => {
                     let parse = Parse::parse(frame)?;
                     let body = frame.get(5 + parse.statement.len() + 1..).unwrap_or_default();
-                    let mut demand =
-                        self.session.statements.same_again(parse.statement, body).unwrap_or_else(
-                            || Demand::of(&classify(parse.sql, &self.session.lexing)),
-                        );
+                    let mut demand = self
+                        .session
+                        .statements
+                        .same_again(parse.statement, body)
+                        .unwrap_or_else(|| Demand::of(&self.classify(parse.sql)));
                     if !self.session.statements.has_room(parse.statement, frame.len()) {
                         demand = Demand::UNKNOWN;
                     }

@@ -68,6 +68,16 @@ pub(super) struct Startup {
     /// Nodes that could not serve the welcome.
     refused: u128,
     first_error: Option<(NodeId, Arc<ConnectError>)>,
+    catalogue: CatalogueWait,
+}
+
+/// Whether the welcome waits for the database's catalogue, so that the first statement can already
+/// be routed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CatalogueWait {
+    NotYet,
+    Waiting,
+    Over,
 }
 
 #[derive(Debug)]
@@ -94,6 +104,7 @@ impl Startup {
             secret: None,
             refused: 0,
             first_error: None,
+            catalogue: CatalogueWait::NotYet,
         }
     }
 }
@@ -370,15 +381,18 @@ impl<S> Relay<S> {
     }
 
     /// The client is who it says: finds its identity, and its welcome if that is known.
-    pub(super) fn log_in<D: Clone>(&mut self, hub: &mut Hub<S, D>) {
+    pub(super) fn log_in<D: Clone>(&mut self, hub: &mut Hub<S, D>, now: Instant) {
         let Some(startup) = self.startup() else { return };
         let Some(requested) = &startup.requested else { return };
         let identity: Identity = requested.identity.clone();
         let secret = startup.secret.take();
         let Some(key) = cancel_key(startup) else { return };
         startup.stage = Stage::Welcome { setting: false };
-        match hub.log_in(self.id, &identity, secret, key) {
-            Some(pool_key) => self.pool_key = Some(pool_key),
+        match hub.log_in(self.id, &identity, secret, key, now) {
+            Some((pool_key, catalogue)) => {
+                self.pool_key = Some(pool_key);
+                self.catalogue = catalogue;
+            }
             None => self.fatal(
                 SqlState::TOO_MANY_CONNECTIONS,
                 "too many distinct combinations of user, database and startup parameters",
@@ -388,7 +402,7 @@ impl<S> Relay<S> {
     }
 
     /// While the welcome is not complete: takes it from the hub, or from a server.
-    pub(super) fn continue_welcome<D: Clone>(&mut self, hub: &mut Hub<S, D>) {
+    pub(super) fn continue_welcome<D: Clone>(&mut self, hub: &mut Hub<S, D>, now: Instant) {
         let Some(pool_key) = self.pool_key else { return };
         let primary = self.context.settings.primary_node();
         let nodes = self.context.settings.backends.len();
@@ -402,12 +416,16 @@ impl<S> Relay<S> {
             if let Some(link) = self.active.as_ref().filter(|link| link.pipeline.is_releasable()) {
                 hub.remember_welcome(pool_key, tracked, link.params.clone());
                 let params = link.params.clone();
-                self.welcome(params);
+                if !self.awaits_catalogue(hub, pool_key, now) {
+                    self.welcome(params);
+                }
             }
             return;
         }
         if let Some(params) = hub.welcome(pool_key, &tracked) {
-            self.welcome(params);
+            if !self.awaits_catalogue(hub, pool_key, now) {
+                self.welcome(params);
+            }
         } else if self.active.is_some() {
             self.ask_for_welcome(hub, pool_key, &tracked);
         } else if self.waiting.is_none() && self.wants.acquire.is_none() {
@@ -417,6 +435,30 @@ impl<S> Relay<S> {
                 candidates.filter(|node| refused & (1_u128 << (node.0 & 127)) == 0);
             self.wants.acquire = candidates.next();
         }
+    }
+
+    /// Whether the welcome, which could be given now, is to wait for the catalogue.
+    fn awaits_catalogue<D: Clone>(
+        &mut self,
+        hub: &mut Hub<S, D>,
+        key: PoolKey,
+        now: Instant,
+    ) -> bool {
+        let id = self.id;
+        let Some(startup) = self.startup() else { return false };
+        let waits = startup.catalogue != CatalogueWait::Over && hub.awaits_catalogue(id, key, now);
+        startup.catalogue = if waits { CatalogueWait::Waiting } else { CatalogueWait::Over };
+        waits
+    }
+
+    /// The welcome is to be given without the catalogue, if that is all that it waits for.
+    pub(super) fn stop_waiting_for_catalogue(&mut self) -> bool {
+        let Some(startup) = self.startup() else { return false };
+        let waiting = startup.catalogue == CatalogueWait::Waiting;
+        if waiting {
+            startup.catalogue = CatalogueWait::Over;
+        }
+        waiting
     }
 
     fn ask_for_welcome<D: Clone>(

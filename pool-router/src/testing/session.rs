@@ -58,6 +58,8 @@ pub(super) enum Sql {
     DiscardAll,
     /// `COPY t FROM STDIN /* … */`
     Copy(String),
+    /// The proxy's question about the catalogue, in which there is nothing.
+    Catalogue,
     /// Nothing.
     Empty,
     /// Not of this language.
@@ -316,6 +318,9 @@ impl Session {
             Sql::Unknown(text) => {
                 return Err(Failure("42601", format!("syntax error at or near \"{text}\"")));
             }
+            Sql::Catalogue => {
+                return Ok(vec![description(&Sql::Select(String::new())), done("SELECT 0")]);
+            }
             Sql::Empty => return Ok(vec![exact(encode::empty_query)]),
             Sql::Insert(_) | Sql::Copy(_) if self.modes.read_only => {
                 return Err(Failure("25006", "not in a read-only transaction".to_owned()));
@@ -450,8 +455,13 @@ pub(super) fn ops(frame: &[u8]) -> Vec<Op> {
     let tag = FrontendTag::new(frame.first().copied().unwrap_or(0));
     let op = match tag {
         FrontendTag::QUERY => Query::parse(frame).ok().map(|query| {
-            let mut ops: Vec<Op> =
-                parse_sql(&text(query.sql)).into_iter().map(Op::Statement).collect();
+            let sql = text(query.sql);
+            let mut ops: Vec<Op> = if sql.contains("WITH RECURSIVE") {
+                // The question about the catalogue.
+                vec![Op::Statement(Sql::Catalogue)]
+            } else {
+                parse_sql(&sql).into_iter().map(Op::Statement).collect()
+            };
             ops.push(Op::QueryEnd);
             ops
         }),

@@ -6,6 +6,7 @@
 
 pub mod backpressure;
 pub mod cancel;
+pub mod catalogue;
 pub mod chaos;
 pub mod config;
 pub mod copy;

@@ -45,6 +45,17 @@ pub(super) static TABLE: &[Parameter] = rows! {
      write to its end. primary, the safe choice: all of it on the primary.";
     "max_waiting_clients" Global, int(0, 1_000_000), "10000", Reload, Verdict::Honoured,
     "Clients beyond num_init_children that wait for a slot; the next one is refused.";
+    "catalogue_max_names" Global, int(100, 10_000_000), "50000", Restart, Verdict::Honoured,
+    "Names of one database's catalogue that are kept: its functions, and relations, types and \
+     operators that a standby cannot stand in for. If there are more, statements that name \
+     relations or functions of users go to the primary. relcache_size counts if it is more.";
+    "catalogue_timeout" Global, S, "10", Restart, Verdict::Honoured,
+    "How long looking up a catalogue may take, after connecting. 0: for ever.";
+    "learned_writers_max" Global, int(0, 1_000_000), "1000", Restart, Verdict::Honoured,
+    "Functions and statements of one database that are remembered because a standby has refused \
+     them as writing.";
+    "learned_writers_expire" Global, S, "3600", Restart, Verdict::Honoured,
+    "How long each of them is remembered. 0: for ever.";
 };
 
 /// A pause of zero would be a busy loop.

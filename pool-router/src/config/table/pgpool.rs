@@ -20,7 +20,6 @@ const RELATIONSHIPS: &str = "from its first write on a transaction stays on the 
 const GLOBAL: &str = "which tables other sessions wrote lately, by triggers, functions and views \
      too, is not known here, nor how far a standby is behind; with `always` a session reads its own \
      writes";
-const CATALOG: &str = "not built yet: routing does not look at the catalogue";
 const LAG: &str = "not built yet: replication delay is not measured";
 const LOGS: &str = "pgweir logs to stderr";
 const STATEMENT_LOGS: &str = "not built yet: these messages are not logged";
@@ -172,16 +171,23 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "check_temp_table" Global,
     Kind::Enum { words: &["catalog", "trace", "none"],
         aliases: &[("on", "catalog"), ("off", "none")] },
-    "catalog", Reload, ignored(CATALOG), "How reads of temporary tables are recognised.";
-    "check_unlogged_table" Global, BOOL, "on", Reload, ignored(CATALOG),
-    "Read unlogged tables on the primary.";
-    "relcache_query_target" Global, words(&["primary", "load_balance_node"]), "primary", Reload,
-    ignored(CATALOG), "Where the catalogue is asked.";
-    "relcache_size" Global, int(0, INT_MAX), "256", Restart, ignored(CATALOG),
-    "Entries of the catalogue cache.";
-    "relcache_expire" Global, S, "0", Restart, ignored(CATALOG),
-    "Age at which they are forgotten.";
-    "enable_shared_relcache" Global, BOOL, "on", Restart, ignored(CATALOG),
+    "catalog", Reload,
+    ignored("a session that has made temporary objects stays on the primary"),
+    "How reads of temporary tables are recognised.";
+    "check_unlogged_table" Global, BOOL, "on", Restart, Verdict::Honoured,
+    "Read unlogged tables on the primary. off: where reads go; what a standby refuses for that \
+     reason is then asked of the primary.";
+    "relcache_query_target" Global, words(&["primary", "load_balance_node"]), "primary", Restart,
+    Verdict::Honoured,
+    "Where the catalogue is asked. load_balance_node: a standby, unless the catalogue was changed \
+     through this proxy just before. The other one is asked where that one cannot be.";
+    "relcache_size" Global, int(0, INT_MAX), "256", Restart, Verdict::Honoured,
+    "Names of one database's catalogue that are kept; catalogue_max_names counts if it is more.";
+    "relcache_expire" Global, S, "0", Restart, Verdict::Honoured,
+    "Age at which what is known of a catalogue is looked up anew. 0: only when it was changed \
+     through this proxy.";
+    "enable_shared_relcache" Global, BOOL, "on", Restart,
+    ignored("all clients of a database share what is known of its catalogue"),
     "Share the catalogue cache.";
 
     "sr_check_period" Global, S, "10", Reload, unless(&["0", "10"], LAG),
