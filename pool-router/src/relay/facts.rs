@@ -1,42 +1,62 @@
 //! Classifying a client's statements with what is known of its database.
 
-use super::Relay;
-use crate::catalogue::Snapshot;
+use pgwire_core::params::Params;
+
+use super::Session;
+use super::demand::Demand;
+use crate::catalogue::{Cell, Digest, Snapshot};
 use crate::classify::{
-    Facts, FunctionFact, Name, Reason, RelationFact, RelationKind, Target, Verdict, classify_with,
-    fingerprint,
+    Facts, FunctionFact, IsolationLevel, Name, Reason, RelationFact, RelationKind, Target, Verdict,
+    classify_with, fingerprint,
 };
+use crate::config::PoolMode;
+use crate::context::Context;
+use crate::rules::{FunctionMemo, Rules};
 
 /// The facts for one session: its database's, as far as they are known.
 #[derive(Debug)]
 pub(super) struct SessionFacts<'a> {
     snapshot: Option<&'a Snapshot>,
+    rules: &'a Rules,
+    memo: &'a mut FunctionMemo,
     /// Names with bytes above 0x7f can be compared with those in the catalogue.
     understood: bool,
 }
 
 impl<'a> SessionFacts<'a> {
     /// `client_encoding` is the session's.
-    pub(super) fn new(snapshot: Option<&'a Snapshot>, client_encoding: Option<&[u8]>) -> Self {
+    fn new(
+        snapshot: Option<&'a Snapshot>,
+        rules: &'a Rules,
+        memo: &'a mut FunctionMemo,
+        client_encoding: Option<&[u8]>,
+    ) -> Self {
         let snapshot = snapshot.filter(|snapshot| snapshot.digest().is_some());
         let digest = snapshot.and_then(Snapshot::digest);
         Self {
             snapshot,
+            rules,
+            memo,
             understood: digest.is_some_and(|digest| digest.understands(client_encoding)),
         }
     }
 
     #[inline]
     fn is_doubtful(&self, name: Name<'_>) -> bool {
-        !self.understood
-            && !(name.name.text.is_ascii()
-                && name.qualifier.is_none_or(|qualifier| qualifier.text.is_ascii()))
+        let is_ascii = || {
+            name.name.text.is_ascii()
+                && name.qualifier.is_none_or(|qualifier| qualifier.text.is_ascii())
+        };
+        !(self.understood || is_ascii())
     }
 }
 
 impl Facts for SessionFacts<'_> {
     #[inline]
     fn function(&mut self, name: Name<'_>) -> FunctionFact {
+        if let Some(fact) = self.rules.function(name, self.memo) {
+            return fact;
+        }
         let Some(snapshot) = self.snapshot else { return FunctionFact::Unknown };
         if snapshot.learned().writes(name) {
             return FunctionFact::Writes;
@@ -57,6 +77,9 @@ impl Facts for SessionFacts<'_> {
 
     #[inline]
     fn attribute(&mut self, name: Name<'_>) -> FunctionFact {
+        if self.rules.attribute_writes(name, self.memo) {
+            return FunctionFact::Writes;
+        }
         let Some(snapshot) = self.snapshot else { return FunctionFact::Unknown };
         let unqualified = Name { qualifier: None, ..name };
         if snapshot.learned().writes(unqualified) {
@@ -71,22 +94,61 @@ impl Facts for SessionFacts<'_> {
     }
 }
 
-impl<S> Relay<S> {
+/// What classifying a session's statements rests on.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) catalogue: Option<&'a Cell>,
+    pub(super) context: &'a Context,
+    /// The client's.
+    pub(super) params: &'a Params,
+}
+
+impl Session {
+    /// Looks at remembered statements anew if the catalogue has changed.
+    pub(super) fn refresh(&mut self, known: Known<'_>) {
+        let Some(newest) = known.catalogue.map(Cell::load) else { return };
+        let present = (newest.number(), self.catalogue_change);
+        if present == self.known {
+            return;
+        }
+        self.known = present;
+        let is_default = newest.digest().is_none_or(Digest::default_isolation_is_read_committed);
+        self.server_level = (!is_default).then_some(IsolationLevel::RepeatableRead);
+        for (name, sql) in self.statements.texts() {
+            let demand = self.demand(&sql, known);
+            self.statements.set_demand(&name, demand);
+        }
+    }
+
     /// What a text is, by all that is known.
-    pub(super) fn classify(&self, sql: &[u8]) -> Verdict {
-        let newest = self.catalogue.as_ref().map(|cell| cell.load());
-        let snapshot = newest.as_ref().map(|guard| &***guard);
-        let encoding = self.client.params.get(b"client_encoding");
-        let mut facts = SessionFacts::new(snapshot, encoding);
-        let mut verdict = classify_with(sql, &self.session.lexing, &mut facts);
-        if verdict.target == Target::Read
-            && let Some(learned) = snapshot.map(Snapshot::learned)
+    pub(super) fn classify(&mut self, sql: &[u8], known: Known<'_>) -> Verdict {
+        let newest = known.catalogue.map(Cell::load);
+        let snapshot = newest
+            .as_ref()
+            .map(|guard| &***guard)
+            .filter(|snapshot| self.catalogue_change.is_some_and(|it| snapshot.covers(it)));
+        let rules = &known.context.rules;
+        let encoding = known.params.get(b"client_encoding");
+        let mut facts = SessionFacts::new(snapshot, rules, &mut self.rules_memo, encoding);
+        let mut verdict = classify_with(sql, &self.lexing, &mut facts);
+        if verdict.target != Target::Read {
+            return verdict;
+        }
+        if let Some(setting) = rules.forces_primary(sql) {
+            verdict.target = Target::Primary(Reason::Setting(setting));
+        } else if let Some(learned) = snapshot.map(Snapshot::learned)
             && learned.has_statements()
-            && fingerprint(sql, &self.session.lexing).is_some_and(|it| learned.has_statement(it))
+            && fingerprint(sql, &self.lexing).is_some_and(|it| learned.has_statement(it))
         {
             verdict.target = Target::Primary(Reason::Learned);
             verdict.effects.writes = true;
         }
         verdict
+    }
+
+    /// What a statement demands.
+    pub(super) fn demand(&mut self, sql: &[u8], known: Known<'_>) -> Demand {
+        let repeats = known.context.settings.pool_mode == PoolMode::Session;
+        Demand::of(&self.classify(sql, known), repeats)
     }
 }

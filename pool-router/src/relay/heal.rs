@@ -12,18 +12,25 @@
 //! that come before (ParseComplete, BindComplete, RowDescription) are held back.
 
 use pgwire_core::backend::ErrorOrNotice;
-use pgwire_core::frame::Seen;
-use pgwire_core::tag::{BackendTag, TagSet};
+use pgwire_core::frame::{FrontendFramer, Seen};
+use pgwire_core::frontend::{Bind, Query};
+use pgwire_core::tag::{BackendTag, FrontendTag, TagSet};
 use pgwire_core::txn::TransactionStatus;
 
 use super::Relay;
 use super::transaction::Block;
+use crate::buffers::FRAME_LIMITS;
+use crate::catalogue::{FunctionName, Learned, culprits};
+use crate::classify::fingerprint;
 
 /// SQLSTATEs with which a standby refuses what the primary may well do: read-only transaction,
 /// feature not supported (in recovery), undefined table (temporary, or not replayed yet),
 /// serialization failure (conflict with recovery), undefined file (COPY of an unlogged table, which
 /// has none there).
 const REFUSALS: [&[u8; 5]; 5] = [b"25006", b"0A000", b"42P01", b"40001", b"58P01"];
+
+/// Of these, those that the same statement will meet again.
+const LASTING: [&[u8; 5]; 2] = [b"25006", b"0A000"];
 
 /// SQLSTATEs of its shutdown or crash.
 const LEAVING: [&[u8; 5]; 3] = [b"57P01", b"57P02", b"57P03"];
@@ -43,8 +50,8 @@ enum Beginning {
     Open,
     /// As an answer, or with an error of the statement's own.
     Answer,
-    /// With a refusal.
-    Refusal,
+    /// With a refusal, which may have taught something.
+    Refusal(Option<Vec<FunctionName>>),
 }
 
 impl<S> Relay<S> {
@@ -76,7 +83,8 @@ impl<S> Relay<S> {
                 self.session.replay.clear();
                 false
             }
-            Beginning::Refusal => {
+            Beginning::Refusal(learned) => {
+                self.learn(learned);
                 if self.take_back()
                     && let Some(link) = &mut self.active
                 {
@@ -85,6 +93,39 @@ impl<S> Relay<S> {
                 false
             }
         }
+    }
+
+    /// Remembers what a standby refuses, so that it is not asked again.
+    fn learn(&mut self, functions: Option<Vec<FunctionName>>) {
+        let (Some(functions), Some(link)) = (functions, &self.active) else { return };
+        // In a READ ONLY transaction the primary refuses it as well.
+        if self.session.transaction.modes().read_only == Some(true) {
+            return;
+        }
+        let statement =
+            self.only_statement().and_then(|sql| fingerprint(sql, &self.session.lexing));
+        self.wants.learned = Some((link.node(), Learned { functions, statement }));
+    }
+
+    /// The text of the statement that is being asked, if it is one.
+    fn only_statement(&self) -> Option<&[u8]> {
+        let mut framer = FrontendFramer::new(FRAME_LIMITS);
+        let mut rest = &*self.session.replay;
+        let mut only = None;
+        while let Ok(Seen::Message { tag, frame }) = framer.scan(rest, TagSet::ALL) {
+            rest = rest.get(frame.len()..).unwrap_or_default();
+            let sql = match tag {
+                FrontendTag::QUERY => Query::parse(frame).ok()?.sql,
+                FrontendTag::BIND => {
+                    self.session.statements.text(Bind::names(frame).ok()?.statement)
+                }
+                _ => continue,
+            };
+            if only.replace(sql).is_some() {
+                return None;
+            }
+        }
+        only
     }
 
     /// Makes the statement or batch that a standby was asked the next one again, for the primary.
@@ -136,14 +177,16 @@ impl<S> Relay<S> {
                 // Comes before the server so much as opens the table.
                 | BackendTag::COPY_OUT => {}
                 BackendTag::ERROR => {
-                    let code = ErrorOrNotice::parse(frame).ok().and_then(|error| error.code());
-                    let refused = code.is_some_and(|code| {
-                        let code = code.as_bytes();
-                        LEAVING.contains(&code)
-                            || self.session.replay_for == Occasion::Refusal
-                                && REFUSALS.contains(&code)
-                    });
-                    return if refused { Beginning::Refusal } else { Beginning::Answer };
+                    let Ok(error) = ErrorOrNotice::parse(frame) else { return Beginning::Answer };
+                    let Some(code) = error.code() else { return Beginning::Answer };
+                    let code = code.as_bytes();
+                    if LEAVING.contains(&code) {
+                        return Beginning::Refusal(None);
+                    }
+                    if self.session.replay_for == Occasion::Loss || !REFUSALS.contains(&code) {
+                        return Beginning::Answer;
+                    }
+                    return Beginning::Refusal(LASTING.contains(&code).then(|| culprits(&error)));
                 }
                 _ => return Beginning::Answer,
             }

@@ -24,6 +24,7 @@ mod demand;
 mod facts;
 mod farewell;
 mod heal;
+mod parameters;
 mod query;
 mod reply;
 mod startup;
@@ -45,8 +46,8 @@ use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 
 use crate::buffers::{Buffers, FRAME_LIMITS, InBuf};
-use crate::catalogue::Cell;
-use crate::classify::{Lexing, Unpins};
+use crate::catalogue::{Cell, Learned};
+use crate::classify::{IsolationLevel, Lexing};
 use crate::config::{PoolMode, Settings};
 use crate::context::Context;
 use crate::hub::{Event, Hub, Shutdown};
@@ -56,10 +57,12 @@ use crate::link::Link;
 use crate::login::ConnectError;
 use crate::outbox::Outbox;
 use crate::pool::FailureKind;
-use crate::route::Balancer;
+use crate::route::{AfterWrite, Balancer};
+use crate::rules::FunctionMemo;
 
-use demand::Demand;
+use demand::{Change, Demand};
 use heal::Occasion;
+use parameters::Parameters;
 use startup::Startup;
 use statements::Statements;
 use transaction::{Block, Transaction};
@@ -161,6 +164,8 @@ struct Wants<S> {
     withdraw: Option<NodeId>,
     release: Vec<Box<Link<S>>>,
     discard: Vec<ServerId>,
+    learned: Option<(NodeId, Learned)>,
+    catalogue_changed: bool,
     cancel_server: Vec<(ServerId, BackendKey)>,
     cancel_by_key: Option<(u32, Box<[u8]>)>,
     leave: bool,
@@ -175,6 +180,8 @@ impl<S> Default for Wants<S> {
             withdraw: None,
             release: Vec::new(),
             discard: Vec::new(),
+            learned: None,
+            catalogue_changed: false,
             cancel_server: Vec::new(),
             cancel_by_key: None,
             leave: false,
@@ -187,6 +194,8 @@ impl<S> Wants<S> {
         self.admit
             || self.login
             || self.leave
+            || self.catalogue_changed
+            || self.learned.is_some()
             || self.acquire.is_some()
             || self.withdraw.is_some()
             || !self.release.is_empty()
@@ -208,7 +217,6 @@ struct Asked {
 #[derive(Debug, Clone, Copy)]
 struct Head {
     demand: Demand,
-    unpins: Unpins,
     /// It is transaction control that every server would understand.
     exact: bool,
     /// Bytes of it, as far as they have come.
@@ -217,7 +225,7 @@ struct Head {
 
 impl Head {
     fn new(demand: Demand, len: usize) -> Self {
-        Self { demand, unpins: Unpins::default(), exact: false, len }
+        Self { demand, exact: false, len }
     }
 }
 
@@ -229,11 +237,23 @@ struct Session {
     /// State that lives in one server session was made: reads stay on the primary, and in
     /// transaction mode the server stays with its client.
     pinned: bool,
-    /// Something was written.
-    wrote: bool,
-    /// The same, in an explicit transaction.
-    wrote_in_transaction: bool,
+    after_write: AfterWrite,
     transaction: Transaction,
+    parameters: Parameters,
+    /// The isolation level that the startup packet gives its transactions, if it names any.
+    startup_level: Option<IsolationLevel>,
+    /// The same, by the server's configuration, if that may be another than READ COMMITTED.
+    server_level: Option<IsolationLevel>,
+    /// The snapshot of the catalogue, and the change that it has to show, with which statements were
+    /// classified.
+    known: (u64, Option<u64>),
+    /// A server has refused to repeat a setting.
+    repeat_failed: bool,
+    /// Something that is not committed yet may have changed the catalogue.
+    alters_catalogue: bool,
+    /// The change of the catalogue that the session has to see; `None`: it has no number yet.
+    catalogue_change: Option<u64>,
+    rules_memo: FunctionMemo,
     /// What was found out about the statement or batch at the head of the input, while it is held.
     head: Option<Head>,
     /// The node chosen for the statement or batch at the head of the input.
@@ -254,6 +274,38 @@ struct Session {
     /// Demands of the Parse messages of the batch at hand, in their order.
     demands: VecDeque<Demand>,
     statements: Statements,
+}
+
+impl Session {
+    /// The isolation level that its transactions begin with, where that is known to be another than
+    /// READ COMMITTED.
+    fn default_level(&self) -> Option<IsolationLevel> {
+        self.parameters.level().or(self.startup_level).or(self.server_level)
+    }
+
+    /// A statement goes to its server: what it does to transaction and session.
+    fn runs<S>(
+        &mut self,
+        demand: Demand,
+        sql: &[u8],
+        params: &Params,
+        link: Option<&Link<S>>,
+        primary: NodeId,
+    ) {
+        let Some(link) = link else { return };
+        if link.node() != primary {
+            let level = self.default_level();
+            self.transaction.runs(demand, level, sql, params);
+        }
+        if matches!(demand.change, Change::DeallocateAll | Change::DiscardAll) {
+            self.statements.deallocate_all(link.node());
+        }
+        if matches!(demand.change, Change::Set(_)) && !self.alone {
+            // Whether it takes effect would be hard to tell.
+            self.pinned = true;
+        }
+        self.parameters.sent(&demand, sql);
+    }
 }
 
 /// The driver of one client. See the [module](self) for the rules.
@@ -321,9 +373,16 @@ impl<S> Relay<S> {
                 lexing: Lexing::default(),
                 balancer: Balancer::new(settings, seed),
                 pinned: false,
-                wrote: false,
-                wrote_in_transaction: false,
+                after_write: AfterWrite::new(settings.disable_load_balance_on_write),
                 transaction: Transaction::new(),
+                parameters: Parameters::default(),
+                startup_level: None,
+                server_level: None,
+                known: (0, Some(0)),
+                repeat_failed: false,
+                alters_catalogue: false,
+                catalogue_change: Some(0),
+                rules_memo: FunctionMemo::default(),
                 head: None,
                 chosen: None,
                 in_batch: false,
@@ -437,6 +496,14 @@ impl<S> Relay<S> {
         while let Some(server) = self.wants.discard.pop() {
             hub.discard(server, now);
         }
+        if let Some(key) = self.pool_key {
+            if let Some((node, learned)) = self.wants.learned.take() {
+                hub.learn(key, node, learned, now);
+            }
+            if std::mem::take(&mut self.wants.catalogue_changed) {
+                self.session.catalogue_change = Some(hub.catalogue_changed(key, now));
+            }
+        }
         if std::mem::take(&mut self.wants.admit) {
             self.admit(hub, now);
         }
@@ -500,6 +567,9 @@ impl<S> Relay<S> {
                     return;
                 }
                 self.stop_timer(Timer::QueueWait);
+                let mut link = link;
+                link.settings = self.session.parameters.fresh_version();
+                link.repeating = false;
                 self.active = Some(link);
             }
             Event::Refused(node, error) => {
@@ -528,6 +598,11 @@ impl<S> Relay<S> {
 
     fn settings(&self) -> &Settings {
         &self.context.settings
+    }
+
+    /// Whether what the session sets is set again on its other servers.
+    fn repeats(&self) -> bool {
+        !self.is_transaction_mode()
     }
 
     fn is_transaction_mode(&self) -> bool {

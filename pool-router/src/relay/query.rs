@@ -24,11 +24,12 @@ use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 
 use super::demand::{Control, Demand, keeps_snapshot, merged};
+use super::facts::Known;
 use super::statements::Missing;
 use super::transaction::Block;
 use super::{Head, Relay, SHUTDOWN_MESSAGE, Timer};
 use crate::classify::{BeginMode, EndKind, IsolationLevel, StatementCount};
-use crate::config::{DisableLoadBalanceOnWrite, PoolMode, TransactionReads};
+use crate::config::{PoolMode, TransactionReads};
 use crate::identity::TRACKED;
 use crate::ids::NodeId;
 use crate::link::Link;
@@ -46,6 +47,9 @@ pub(super) const SETUP: Token = Token(u32::MAX);
 /// Marks the queries that begin a transaction, repeat what it did, or roll it back: whether they
 /// succeed shows in the transaction status.
 pub(super) const BLOCK: Token = Token(u32::MAX - 1);
+
+/// Marks what the session has set on another server and is set on this one too.
+pub(super) const REPEAT: Token = Token(u32::MAX - 2);
 
 /// Whether a message could be dealt with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,7 +189,8 @@ impl<S> Relay<S> {
             }
             return Ok(step);
         }
-        let Head { demand, unpins: ends, .. } = head;
+        let Head { demand, .. } = head;
+        let primary = self.context.settings.primary_node();
         if self.place(demand, len) == Step::Hold {
             self.session.head = Some(head);
             return Ok(Step::Hold);
@@ -194,36 +199,31 @@ impl<S> Relay<S> {
         self.arm(len);
         self.session.statements.batch_begins();
         self.started(demand);
-        if self.is_on_standby() {
-            let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
-            // What is too long to be looked at as a whole is not to be repeated either.
-            let sql = if whole { Query::parse(frame)?.sql } else { &[] };
-            self.session.transaction.runs(demand, sql, &self.client.params);
-        }
+        let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
+        // What is too long to be looked at as a whole is not to be repeated either.
+        let sql = if whole { Query::parse(frame)?.sql } else { &[] };
+        self.session.runs(demand, sql, &self.client.params, self.active.as_deref(), primary);
         self.note(Request::Query, Token::default());
         self.session.statements.batch_sent();
         self.session.statements.query();
-        if (ends.discard_all || ends.deallocate_all)
-            && let Some(node) = self.active.as_ref().map(|link| link.node())
-        {
-            self.session.statements.deallocate_all(node);
-        }
         self.pass(len);
         Ok(Step::Done)
     }
 
-    fn read_query(&self, whole: bool, len: usize) -> Result<Head, DecodeError> {
+    fn read_query(&mut self, whole: bool, len: usize) -> Result<Head, DecodeError> {
         let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
         if !whole {
             return Ok(Head::new(Demand::UNKNOWN, len));
         }
-        let verdict = self.classify(Query::parse(frame)?.sql);
-        Ok(Head {
-            demand: Demand::of(&verdict),
-            unpins: verdict.effects.unpins,
-            exact: verdict.effects.exact && verdict.statements == StatementCount::One,
-            len,
-        })
+        let known = Known {
+            catalogue: self.catalogue.as_deref(),
+            context: &self.context,
+            params: &self.client.params,
+        };
+        self.session.refresh(known);
+        let verdict = self.session.classify(Query::parse(frame)?.sql, known);
+        let exact = verdict.effects.exact && verdict.statements == StatementCount::One;
+        Ok(Head { demand: Demand::of(&verdict, self.repeats()), exact, len })
     }
 
     /// Answers transaction control that no server needs to hear of, or not yet.
@@ -245,7 +245,8 @@ impl<S> Relay<S> {
                         return Some(Step::Hold);
                     }
                 }
-                self.session.transaction.defer(modes, &self.client.params);
+                let level = self.session.default_level();
+                self.session.transaction.defer(modes, level, &self.client.params);
                 self.answer(b"BEGIN", len);
             }
             (Block::Deferred, Control::Savepoint) if self.session.transaction.has_room(len) => {
@@ -334,9 +335,7 @@ impl<S> Relay<S> {
         let request = match tag {
             FrontendTag::PARSE => return self.on_parse(node, whole, len).map(|()| Step::Done),
             FrontendTag::BIND => {
-                if self.is_on_standby() {
-                    self.bound(len)?;
-                }
+                self.bound(len)?;
                 self.prepare_for(node, len, |frame| Ok(Some(Bind::names(frame)?.statement)))?;
                 Request::Bind
             }
@@ -369,13 +368,15 @@ impl<S> Relay<S> {
         Ok(Step::Done)
     }
 
-    /// The Bind at the head of the input goes to a standby: what it will do there to the block.
+    /// The Bind at the head of the input goes to its server: what it will do there.
     fn bound(&mut self, len: usize) -> Result<(), DecodeError> {
         let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
         let name = Bind::names(frame)?.statement;
-        if let Some(demand) = self.session.statements.demand(name) {
-            let sql = self.session.statements.text(name);
-            self.session.transaction.runs(demand, sql, &self.client.params);
+        let Some(demand) = self.session.statements.demand(name) else { return Ok(()) };
+        if !demand.is_plain() || self.is_on_standby() {
+            let primary = self.context.settings.primary_node();
+            let sql = self.session.statements.text(name).to_vec();
+            self.session.runs(demand, &sql, &self.client.params, self.active.as_deref(), primary);
         }
         Ok(())
     }
@@ -393,7 +394,14 @@ impl<S> Relay<S> {
             let name = parse.statement;
             let demand = match self.session.demands.pop_front() {
                 Some(demand) => demand,
-                None => Demand::of(&self.classify(parse.sql)),
+                None => {
+                    let known = Known {
+                        catalogue: self.catalogue.as_deref(),
+                        context: &self.context,
+                        params: &self.client.params,
+                    };
+                    self.session.demand(parse.sql, known)
+                }
             };
             let body = frame.get(5 + name.len() + 1..).unwrap_or_default();
             let pins = demand.pins || self.keeps_server(name);
@@ -450,6 +458,12 @@ impl<S> Relay<S> {
     /// it must be seen. With it comes the length of the batch in bytes, as far as it was seen.
     fn peek_batch(&mut self) -> Result<Option<(Demand, usize)>, DecodeError> {
         self.session.demands.clear();
+        let known = Known {
+            catalogue: self.catalogue.as_deref(),
+            context: &self.context,
+            params: &self.client.params,
+        };
+        self.session.refresh(known);
         let mut all = Demand::NOTHING;
         let mut names: Vec<(&[u8], Demand)> = Vec::new();
         let mut framer = self.client.framer.clone();
@@ -470,11 +484,11 @@ impl<S> Relay<S> {
                 FrontendTag::PARSE => {
                     let parse = Parse::parse(frame)?;
                     let body = frame.get(5 + parse.statement.len() + 1..).unwrap_or_default();
-                    let mut demand = self
-                        .session
-                        .statements
-                        .same_again(parse.statement, body)
-                        .unwrap_or_else(|| Demand::of(&self.classify(parse.sql)));
+                    let same = self.session.statements.same_again(parse.statement, body);
+                    let mut demand = match same {
+                        Some(demand) => demand,
+                        None => self.session.demand(parse.sql, known),
+                    };
                     if !self.session.statements.has_room(parse.statement, frame.len()) {
                         demand = Demand::UNKNOWN;
                     }
@@ -584,9 +598,9 @@ impl<S> Relay<S> {
                     // One that keeps the server that it runs on may be followed by writes.
                     demand.read
                         && !(demand.pins && settings.pool_mode == PoolMode::Transaction)
-                        && !(self.session.wrote
-                            && settings.disable_load_balance_on_write
-                                == DisableLoadBalanceOnWrite::Always)
+                        && self.session.after_write.read_outside_may_leave()
+                        // A standby knows no such transactions.
+                        && self.session.default_level() != Some(IsolationLevel::Serializable)
                 }
             };
         let node = if leaves { self.session.balancer.node(settings) } else { primary };
@@ -602,19 +616,14 @@ impl<S> Relay<S> {
             }
             _ => self.session.transaction.modes(),
         };
-        let stays_on_primary = match self.settings().disable_load_balance_on_write {
-            DisableLoadBalanceOnWrite::Always => self.session.wrote,
-            DisableLoadBalanceOnWrite::TransTransaction => self.session.wrote_in_transaction,
-            DisableLoadBalanceOnWrite::Off
-            | DisableLoadBalanceOnWrite::Transaction
-            | DisableLoadBalanceOnWrite::DmlAdaptive => false,
-        };
-        !stays_on_primary && self.suits_standby(modes, demand)
+        self.session.after_write.read_in_transaction_may_leave()
+            && self.suits_standby(modes, demand)
     }
 
     /// Whether a transaction in these modes can be on a standby, with such a statement.
     fn suits_standby(&self, modes: BeginMode, demand: Demand) -> bool {
-        if demand.pins || modes.isolation == Some(IsolationLevel::Serializable) {
+        let level = modes.isolation.or_else(|| self.session.default_level());
+        if demand.pins || level == Some(IsolationLevel::Serializable) {
             return false;
         }
         if modes.read_only == Some(true) {
@@ -622,7 +631,7 @@ impl<S> Relay<S> {
         }
         demand.follows
             && !demand.portal
-            && !keeps_snapshot(modes)
+            && !keeps_snapshot(level)
             && self.settings().transaction_reads == TransactionReads::Standby
     }
 
@@ -636,7 +645,9 @@ impl<S> Relay<S> {
                 let modes = merged(transaction.modes(), change);
                 transaction.has_room(len) && self.suits_standby(modes, demand)
             }
-            Control::Savepoint | Control::Repeat => {
+            // Which of its settings are still in effect then, only the server knows.
+            Control::RollbackTo if self.session.parameters.has_pending() => false,
+            Control::Savepoint | Control::RollbackTo | Control::Repeat => {
                 transaction.has_room(len) && self.suits_standby(transaction.modes(), demand)
             }
             Control::None | Control::End(_) => self.suits_standby(transaction.modes(), demand),
@@ -672,6 +683,22 @@ impl<S> Relay<S> {
             return Step::Hold;
         }
         let settled = link.pipeline.is_settled();
+        if link.repeating {
+            if !settled {
+                return Step::Hold;
+            }
+            link.repeating = false;
+            if std::mem::take(&mut self.session.repeat_failed) && self.is_on_standby() {
+                tracing::debug!(client = self.id.index, "a standby does not take a setting");
+                self.session.pinned = true;
+                self.session.chosen = None;
+                return Step::Hold;
+            }
+        }
+        if self.repeat_settings() {
+            return Step::Hold;
+        }
+        let Some(link) = &mut self.active else { return Step::Hold };
         self.session.alone = settled;
         let agreed = link.agrees_with.as_ref();
         if settled && !agreed.is_some_and(|params| params.ptr_eq(&self.client.params)) {
@@ -691,6 +718,29 @@ impl<S> Relay<S> {
         Step::Done
     }
 
+    /// Sets on the active link's server what the session has set elsewhere. Returns whether anything
+    /// was to be set.
+    fn repeat_settings(&mut self) -> bool {
+        let repeats = self.repeats();
+        let Some(link) = &mut self.active else { return false };
+        let version = self.session.parameters.version();
+        if !repeats
+            || link.settings == version
+            || !link.pipeline.is_settled()
+            || link.pipeline.status() != TransactionStatus::Idle
+        {
+            return false;
+        }
+        for sql in self.session.parameters.since(link.settings) {
+            let _ = link.pipeline.sent(Request::Query, Disposition::Swallow, REPEAT);
+            link.output.own(|out| encode::query(out, sql));
+            self.session.statements.own_query(link.node());
+        }
+        link.settings = version;
+        link.repeating = true;
+        true
+    }
+
     /// The active link's server gets the client's transaction.
     fn open_transaction(&mut self) {
         let on_primary = !self.is_on_standby();
@@ -706,15 +756,15 @@ impl<S> Relay<S> {
         self.session.balancer.settled();
         let healed = std::mem::take(&mut self.session.healing);
         if demand.writes || healed {
-            self.session.wrote = true;
             let in_block = matches!(demand.control, Control::Begin(_))
                 || self.session.transaction.block() == Block::Open
                 || self
                     .active
                     .as_ref()
                     .is_some_and(|link| link.pipeline.status() != TransactionStatus::Idle);
-            self.session.wrote_in_transaction |= in_block;
+            self.session.after_write.wrote(in_block);
         }
+        self.session.alters_catalogue |= demand.alters_catalogue;
         self.session.pinned |= demand.pins;
     }
 

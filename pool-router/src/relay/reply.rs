@@ -9,7 +9,8 @@ use pgwire_core::tag::BackendTag;
 use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 
-use super::query::{BLOCK, SETUP};
+use super::parameters::Outcome;
+use super::query::{BLOCK, REPEAT, SETUP};
 use super::transaction::Block;
 use super::{Phase, Relay};
 use crate::classify::{ClientEncoding, Lexing};
@@ -141,8 +142,8 @@ impl<S> Relay<S> {
                 self.session.statements.batch_failed(Token::default());
                 self.session.statements.batch_answered();
                 let forward = disposition == Disposition::Forward;
-                if forward && status == TransactionStatus::Idle {
-                    self.session.transaction.close();
+                if forward {
+                    self.answered(status);
                 }
                 forward
             }
@@ -156,12 +157,14 @@ impl<S> Relay<S> {
                     self.reset_failed = true;
                     false
                 } else if disposition == Disposition::Swallow
-                    && (self.session.healing || token == BLOCK)
+                    && (self.session.healing || token == BLOCK || token == REPEAT)
                 {
+                    self.session.repeat_failed |= token == REPEAT;
                     false
                 } else {
                     // A statement that had to be prepared again and could not: the client's batch
                     // fails with the server's own words.
+                    self.session.parameters.failed();
                     true
                 }
             }
@@ -189,6 +192,34 @@ impl<S> Relay<S> {
             return After::Nothing;
         }
         after
+    }
+
+    /// The client's statement or batch is answered, with this transaction status.
+    fn answered(&mut self, status: TransactionStatus) {
+        let outcome = self.session.parameters.answered(status);
+        if status == TransactionStatus::Idle {
+            self.session.transaction.close();
+            self.session.after_write.transaction_ended();
+            if std::mem::take(&mut self.session.alters_catalogue) && self.catalogue.is_some() {
+                self.wants.catalogue_changed = true;
+                self.session.catalogue_change = None;
+            }
+        }
+        match outcome {
+            Outcome::Nothing => return,
+            Outcome::Set => {}
+            // What was sent behind it may pin the session anew.
+            Outcome::Discarded if self.is_settled() => self.session.pinned = false,
+            Outcome::Discarded => {}
+            Outcome::Unrepeatable => self.session.pinned = true,
+        }
+        if let Some(link) = &mut self.active {
+            link.settings = self.session.parameters.version();
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.active.as_ref().is_none_or(|link| link.pipeline.is_settled())
     }
 
     /// Takes note of a ParameterStatus. Returns whether the client is to hear of it.

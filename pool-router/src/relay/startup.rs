@@ -34,6 +34,7 @@ use sha2::{Digest, Sha256};
 use super::query::{SETUP, set_parameter};
 use super::reply::lexing;
 use super::{Entropy, Phase, Relay, Timer, Transport};
+use crate::classify::IsolationLevel;
 use crate::hba::{
     ConnectionFacts, InterfaceAddress, Method as HbaMethod, Transport as HbaTransport,
 };
@@ -43,6 +44,7 @@ use crate::ids::{NodeId, PoolKey};
 use crate::login::ConnectError;
 use crate::passwd::StoredPassword;
 use crate::pool::FailureKind;
+use crate::rules::SessionNames;
 
 /// Requests for encryption that are answered before the client must get on with it.
 const MAX_ENCRYPTION_REQUESTS: u8 = 2;
@@ -385,9 +387,22 @@ impl<S> Relay<S> {
         let Some(startup) = self.startup() else { return };
         let Some(requested) = &startup.requested else { return };
         let identity: Identity = requested.identity.clone();
+        let application_name = requested
+            .tracked
+            .iter()
+            .chain(&identity.parameters)
+            .find(|(name, _)| **name == *b"application_name")
+            .map(|(_, value)| value.clone());
         let secret = startup.secret.take();
         let Some(key) = cancel_key(startup) else { return };
         startup.stage = Stage::Welcome { setting: false };
+        let names = SessionNames {
+            application_name: application_name.as_deref().unwrap_or_default(),
+            database: &identity.database,
+            user: &identity.user,
+        };
+        self.session.balancer.session_starts(&self.context.rules, &names);
+        self.session.startup_level = identity.parameters.iter().find_map(isolation_level);
         match hub.log_in(self.id, &identity, secret, key, now) {
             Some((pool_key, catalogue)) => {
                 self.pool_key = Some(pool_key);
@@ -612,4 +627,21 @@ fn auth_entropy(entropy: &Entropy, mock_seed: [u8; 32]) -> ServerEntropy {
 fn cancel_key(startup: &Startup) -> Option<CancelKey> {
     let key = startup.entropy.0.get(32..32 + startup.key_len)?;
     CancelKey::new(key).ok()
+}
+
+/// The isolation level of transactions that a startup parameter asks for. What `options` asks for
+/// besides is not looked at: a level that may be strict is taken for one.
+fn isolation_level((name, value): &Parameter) -> Option<IsolationLevel> {
+    let says = |word: &str| {
+        value.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    let names_it = name.eq_ignore_ascii_case(b"default_transaction_isolation")
+        || name.eq_ignore_ascii_case(b"options") && says("isolation");
+    if !names_it {
+        None
+    } else if says("serializable") {
+        Some(IsolationLevel::Serializable)
+    } else {
+        Some(IsolationLevel::RepeatableRead)
+    }
 }

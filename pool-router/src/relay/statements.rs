@@ -103,6 +103,20 @@ impl Statements {
         body.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
+    /// The names and texts of all statements.
+    pub(super) fn texts(&self) -> Vec<(Box<[u8]>, Vec<u8>)> {
+        let unnamed = self.unnamed.iter().map(|_| Box::default());
+        let names = self.named.iter().filter(|(_, it)| !it.closed).map(|(name, _)| name.clone());
+        unnamed.chain(names).map(|name| (name.clone(), self.text(&name).to_vec())).collect()
+    }
+
+    /// A statement demands something else than it did.
+    pub(super) fn set_demand(&mut self, name: &[u8], demand: Demand) {
+        if let Some(statement) = self.get_mut(name) {
+            statement.demand = demand;
+        }
+    }
+
     /// Whether a statement of this size may be remembered.
     pub(super) fn has_room(&self, name: &[u8], body: usize) -> bool {
         let size = u64::try_from(name.len() + body).unwrap_or(u64::MAX);
@@ -182,6 +196,18 @@ impl Statements {
             return if foreign { Missing::Close } else { Missing::Nothing };
         };
         let here = statement.on & bit(node) != 0;
+        // What an earlier batch was to prepare along with it is not there if that batch fails.
+        let batch = self.sent;
+        let is_doubtful = |parse: &Unconfirmed| {
+            !parse.creates && parse.batch < batch && parse.node == node && *parse.name == *name
+        };
+        let doubtful = here && self.unconfirmed.iter().any(is_doubtful);
+        let Some(statement) = self.get_mut(name) else { return Missing::Nothing };
+        if doubtful {
+            statement.on &= !bit(node);
+            statement.stale |= bit(node);
+        }
+        let here = here && !doubtful;
         match (statement.closed, here) {
             (false, true) | (true, false) => return Missing::Nothing,
             (true, true) => {

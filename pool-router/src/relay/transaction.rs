@@ -41,6 +41,9 @@ pub(super) enum Block {
 pub(super) struct Transaction {
     block: Block,
     modes: BeginMode,
+    /// The isolation level that it has where `modes` names none, if that is known to be another
+    /// than READ COMMITTED.
+    default_level: Option<IsolationLevel>,
     /// Statements that changed its state, as (length, text).
     history: Vec<u8>,
     ends: Vec<usize>,
@@ -71,6 +74,7 @@ impl Transaction {
         Self {
             block: Block::Closed,
             modes: BeginMode { read_only: None, isolation: None, deferrable: None },
+            default_level: None,
             history: Vec::new(),
             ends: Vec::new(),
             anchored: false,
@@ -95,17 +99,17 @@ impl Transaction {
     }
 
     /// The client is to be told of a new one; no server is.
-    pub(super) fn defer(&mut self, modes: BeginMode, params: &Params) {
+    pub(super) fn defer(
+        &mut self,
+        modes: BeginMode,
+        default_level: Option<IsolationLevel>,
+        params: &Params,
+    ) {
         self.reset();
         self.block = Block::Deferred;
         self.modes = modes;
+        self.default_level = default_level;
         self.before = Some(params.clone());
-    }
-
-    /// The client's own BEGIN goes to a standby.
-    fn begins(&mut self, modes: BeginMode, params: &Params) {
-        self.defer(modes, params);
-        self.block = Block::Open;
     }
 
     /// It is over, or none of our business.
@@ -117,8 +121,8 @@ impl Transaction {
 
     /// It ended, and a like one follows at once.
     pub(super) fn chain(&mut self, params: &Params) {
-        let (block, modes) = (self.block, self.modes);
-        self.defer(modes, params);
+        let (block, modes, default_level) = (self.block, self.modes, self.default_level);
+        self.defer(modes, default_level, params);
         if block == Block::Open {
             self.block = block;
         }
@@ -156,15 +160,24 @@ impl Transaction {
     }
 
     /// A statement goes to a standby: what that does to the block. `sql` is its text.
-    pub(super) fn runs(&mut self, demand: Demand, sql: &[u8], params: &Params) {
+    pub(super) fn runs(
+        &mut self,
+        demand: Demand,
+        default_level: Option<IsolationLevel>,
+        sql: &[u8],
+        params: &Params,
+    ) {
         match demand.control {
             Control::None => self.queried = true,
-            Control::Begin(modes) if self.block == Block::Closed => self.begins(modes, params),
+            Control::Begin(modes) if self.block == Block::Closed => {
+                self.defer(modes, default_level, params);
+                self.block = Block::Open;
+            }
             Control::Begin(modes) | Control::Modes(modes) => {
                 self.modes = merged(self.modes, modes);
                 self.remember(sql);
             }
-            Control::Savepoint | Control::Repeat => self.remember(sql),
+            Control::Savepoint | Control::RollbackTo | Control::Repeat => self.remember(sql),
             Control::End(end) if end.chain => self.chain(params),
             // What follows in the same batch is another transaction's; ReadyForQuery tells.
             Control::End(_) => self.close(),
@@ -190,7 +203,11 @@ impl Transaction {
     /// Whether it could go on on another server as if it had been there from its begin.
     pub(super) fn can_move(&self) -> bool {
         self.block == Block::Open
-            && (!self.queried || !self.anchored && !keeps_snapshot(self.modes))
+            && (!self.queried || !self.anchored && !keeps_snapshot(self.level()))
+    }
+
+    fn level(&self) -> Option<IsolationLevel> {
+        self.modes.isolation.or(self.default_level)
     }
 
     /// Whether it has read on its present server.
