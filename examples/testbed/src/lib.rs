@@ -165,6 +165,7 @@ macro_rules! suite {
             catalogue::facts_decide,
             catalogue::foreign_tables,
             catalogue::facts_expire,
+            catalogue::first_login_with_parameters,
             pgbench::tpcb,
             pgbench::select_only,
             copy::copy_in,
