@@ -164,6 +164,8 @@ macro_rules! suite {
             load_balancing::after_a_write,
             catalogue::facts_decide,
             catalogue::foreign_tables,
+            catalogue::changes_are_noticed,
+            catalogue::refusals_teach,
             catalogue::facts_expire,
             catalogue::first_login_with_parameters,
             pgbench::tpcb,

@@ -45,6 +45,13 @@ struct Entry {
     marks: Marks,
 }
 
+/// The names whose hashes begin alike.
+#[derive(Debug, Clone, Copy, Default)]
+struct Word {
+    bits: u64,
+    first: u32,
+}
+
 /// What of a database's catalogue decides where its statements may run.
 ///
 /// The names of all functions that users have made are in it, and of relations, types and operators
@@ -56,8 +63,9 @@ pub struct Digest {
     /// By hash.
     entries: Box<[Entry]>,
     schemas: Box<[Box<[u8]>]>,
-    /// A blocked Bloom filter over the hashes: a power of two of words.
-    filter: Box<[u64]>,
+    /// A blocked Bloom filter over the hashes, and where the entries of each word begin: a power of
+    /// two of words.
+    filter: Box<[Word]>,
     /// Bits that a hash is shifted down by to find its word.
     shift: u32,
     operators: Box<[Box<[u8]>]>,
@@ -114,13 +122,14 @@ impl Digest {
         self.read_committed
     }
 
-    /// Whether names in a client's encoding can be looked up: `client_encoding` is that of the
-    /// session.
+    /// Whether names in a client's encoding can be looked up: `client_encoding` tells that of the
+    /// session, if it matters.
+    #[inline]
     #[must_use]
-    pub fn understands(&self, client_encoding: Option<&[u8]>) -> bool {
+    pub fn understands<'a>(&self, client_encoding: impl FnOnce() -> Option<&'a [u8]>) -> bool {
         match self.encoding {
             Encoding::Ascii => true,
-            Encoding::Utf8 => client_encoding.is_some_and(is_utf8),
+            Encoding::Utf8 => client_encoding().is_some_and(is_utf8),
             Encoding::Other => false,
         }
     }
@@ -217,18 +226,30 @@ impl Digest {
         let hash = name::hash(plain.bytes());
         let word = usize::try_from(hash.checked_shr(self.shift).unwrap_or(0)).unwrap_or(0);
         let bits = bits(hash);
-        if self.filter.get(word).is_none_or(|word| word & bits != bits) {
-            return Marks::default();
+        match self.filter.get(word) {
+            Some(word) if word.bits & bits == bits => {
+                self.find(word.first, hash, &plain, name.qualifier)
+            }
+            _ => Marks::default(),
         }
-        self.find(hash, &plain, name.qualifier)
     }
 
-    fn find(&self, hash: u64, name: &Plain<'_>, schema: Option<Identifier<'_>>) -> Marks {
+    /// Looks for a name among the entries from `first` on.
+    fn find(
+        &self,
+        first: u32,
+        hash: u64,
+        name: &Plain<'_>,
+        schema: Option<Identifier<'_>>,
+    ) -> Marks {
         let schema = schema.map(Plain::new);
-        let first = self.entries.partition_point(|entry| entry.hash < hash);
-        let same = self.entries.get(first..).unwrap_or_default();
+        let first = usize::try_from(first).unwrap_or(usize::MAX);
+        let rest = self.entries.get(first..).unwrap_or_default();
         let mut marks = Marks::default();
-        for entry in same.iter().take_while(|entry| entry.hash == hash) {
+        for entry in rest.iter().take_while(|entry| entry.hash <= hash) {
+            if entry.hash != hash {
+                continue;
+            }
             let in_schema = schema.as_ref().is_none_or(|schema| {
                 let index = usize::try_from(entry.schema).unwrap_or(usize::MAX);
                 self.schemas.get(index).is_some_and(|known| schema.is(known))
@@ -378,11 +399,14 @@ impl DigestBuilder {
         self.operators.dedup();
         let words = (self.entries.len() * FILTER_BITS_PER_NAME / 64).max(2).next_power_of_two();
         let shift = 64 - words.trailing_zeros();
-        let mut filter = vec![0; words];
-        for entry in &self.entries {
+        let mut filter = vec![Word::default(); words];
+        for (index, entry) in (0_u32..).zip(&self.entries) {
             let word = usize::try_from(entry.hash >> shift).unwrap_or(0);
             if let Some(word) = filter.get_mut(word) {
-                *word |= bits(entry.hash);
+                if word.bits == 0 {
+                    word.first = index;
+                }
+                word.bits |= bits(entry.hash);
             }
         }
         let encoding = if self.names.is_ascii() && self.schemas.keys().all(|name| name.is_ascii()) {
@@ -557,12 +581,13 @@ mod tests {
         let utf8 = digest(&[["f", "public", "größe", "w"]]);
         assert_eq!(utf8.function(name("größe")), FunctionFact::Writes);
         assert_eq!(utf8.function(name("GRößE")), FunctionFact::Writes);
-        assert!(utf8.understands(Some(b"UTF8")));
-        assert!(!utf8.understands(Some(b"LATIN1")) && !utf8.understands(None));
-        assert!(digest(&[["f", "public", "a", "w"]]).understands(None));
+        assert!(utf8.understands(|| Some(b"UTF8")));
+        assert!(!utf8.understands(|| Some(b"LATIN1")) && !utf8.understands(|| None));
+        assert!(digest(&[["f", "public", "a", "w"]]).understands(|| None));
         let mut builder = DigestBuilder::new(9, true);
         builder.row(b"f", b"public", b"gr\xf6\xdfe", b"w").unwrap();
-        assert!(!builder.finish(Some(b"LATIN1"), Some(b"LATIN1")).understands(Some(b"LATIN1")));
+        let latin1 = builder.finish(Some(b"LATIN1"), Some(b"LATIN1"));
+        assert!(!latin1.understands(|| Some(b"LATIN1")));
     }
 
     #[test]
@@ -577,7 +602,7 @@ mod tests {
             assert_eq!(digest.function(name(&format!("Function_{i}"))), FunctionFact::Writes);
             let hash = name::hash(format!("column_{i}").as_bytes());
             let word = digest.filter[usize::try_from(hash >> digest.shift).unwrap()];
-            passed += usize::from(word & bits(hash) == bits(hash));
+            passed += usize::from(word.bits & bits(hash) == bits(hash));
             let other = format!("column_{i}");
             assert_eq!(digest.relation(name(&other)), RelationFact::Plain);
         }

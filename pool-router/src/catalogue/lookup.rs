@@ -243,3 +243,176 @@ impl SplitOff for &[u8] {
         Some(*first)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pgwire_core::cancel::{BackendKey, CancelKey};
+    use pgwire_core::encode::{ErrorResponse, Severity};
+    use pgwire_core::params::Params;
+    use pgwire_core::txn::TransactionStatus;
+
+    use crate::classify::{FunctionFact, Identifier, Name};
+    use crate::ids::ServerId;
+
+    /// A server that says this, so many bytes at a time, and then nothing or farewell.
+    struct Script {
+        says: Vec<u8>,
+        piece: usize,
+        ends: bool,
+        heard: Vec<u8>,
+    }
+
+    impl Io<()> for Script {
+        fn read(&mut self, (): &mut (), room: &mut [u8]) -> Transfer {
+            let n = self.says.len().min(self.piece).min(room.len());
+            if n == 0 {
+                return if self.ends { Transfer::Closed } else { Transfer::Blocked };
+            }
+            room[..n].copy_from_slice(&self.says[..n]);
+            self.says.drain(..n);
+            Transfer::Bytes(n)
+        }
+
+        fn write(&mut self, (): &mut (), pieces: &[IoSlice<'_>]) -> Transfer {
+            for piece in pieces {
+                self.heard.extend_from_slice(piece);
+            }
+            Transfer::Bytes(pieces.iter().map(|piece| piece.len()).sum())
+        }
+    }
+
+    fn row(columns: [Option<&str>; 4]) -> Vec<u8> {
+        let mut body = vec![0, 4];
+        for column in columns {
+            match column {
+                Some(text) => {
+                    body.extend_from_slice(&u32::try_from(text.len()).unwrap().to_be_bytes());
+                    body.extend_from_slice(text.as_bytes());
+                }
+                None => body.extend_from_slice(&[0xff; 4]),
+            }
+        }
+        message(b'D', &body)
+    }
+
+    fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).unwrap().to_be_bytes();
+        [&[tag], &length[..], body].concat()
+    }
+
+    fn ready() -> Vec<u8> {
+        let mut out = Vec::new();
+        encode::command_complete(&mut out, b"SELECT 2");
+        encode::ready_for_query(&mut out, TransactionStatus::Idle);
+        out
+    }
+
+    fn refusal() -> Vec<u8> {
+        let mut out = Vec::new();
+        let code = SqlState::from_bytes(b"42501").unwrap();
+        let message = "permission denied";
+        let severity = Severity::Error;
+        let error = ErrorResponse { severity, code, message, detail: None, hint: None };
+        encode::error_response(&mut out, &error);
+        encode::ready_for_query(&mut out, TransactionStatus::Idle);
+        out
+    }
+
+    fn order(most: usize) -> LookupOrder {
+        LookupOrder {
+            database: b"db".as_slice().into(),
+            node: NodeId(0),
+            most,
+            use_unlogged: true,
+            timeout: Some(Duration::from_secs(5)),
+        }
+    }
+
+    fn lookup(most: usize) -> Lookup<()> {
+        let id = ServerId { node: NodeId(0), index: u32::MAX, generation: 0 };
+        let key = BackendKey { pid: 1, key: CancelKey::new(&[1; 4]).unwrap() };
+        let mut params = Params::new();
+        for (name, value) in
+            [("server_version", "15.4"), ("server_encoding", "UTF8"), ("client_encoding", "UTF8")]
+        {
+            params.set(name.as_bytes(), value.as_bytes()).unwrap();
+        }
+        let link = Box::new(Link::new(id, (), key, params, 1));
+        Lookup::new(&order(most), link, Instant::ORIGIN)
+    }
+
+    fn ask(says: Vec<u8>, piece: usize, most: usize) -> (Result<Digest, LookupError>, Vec<u8>) {
+        let mut script = Script { says, piece, ends: true, heard: Vec::new() };
+        let mut lookup = lookup(most);
+        let mut buffers = Buffers::new();
+        match lookup.drive(&mut script, &mut buffers, Instant::ORIGIN) {
+            LookupTurn::Done(result) => (result, script.heard),
+            LookupTurn::Wait(_) => panic!("it waits"),
+        }
+    }
+
+    fn rows() -> Vec<u8> {
+        let mut says = message(b'T', &[0, 0]);
+        says.extend(row([Some("i"), None, Some(""), Some("c")]));
+        says.extend(row([Some("f"), Some("public"), Some("f_write"), Some("w")]));
+        says.extend(row([Some("f"), Some("public"), Some("f_read"), Some("h")]));
+        says
+    }
+
+    #[test]
+    fn an_answer_is_read_however_it_is_cut() {
+        for piece in [1, 3, 100_000] {
+            let (result, heard) = ask([rows(), ready()].concat(), piece, 10);
+            let digest = result.unwrap();
+            assert_eq!(digest.len(), 2);
+            assert!(digest.default_isolation_is_read_committed());
+            let name = Identifier { text: b"f_write", quoted: false };
+            assert_eq!(digest.function(Name { qualifier: None, name }), FunctionFact::Writes);
+            assert!(heard.starts_with(b"Q") && heard.ends_with(b"X\0\0\0\x04"));
+            let sql = String::from_utf8_lossy(&heard).into_owned();
+            assert!(sql.contains("prosqlbody") && sql.contains("LIMIT 12"), "{sql}");
+        }
+    }
+
+    #[test]
+    fn more_rows_than_wanted_are_not_awaited() {
+        let (result, _) = ask(rows(), 100_000, 1);
+        assert!(result.unwrap().is_too_large());
+    }
+
+    #[test]
+    fn refusals_and_broken_answers_are_errors() {
+        let (refused, _) = ask([rows(), refusal()].concat(), 7, 10);
+        assert!(matches!(refused, Err(LookupError::Refused { .. })), "{refused:?}");
+        let (closed, _) = ask(rows(), 7, 10);
+        assert!(matches!(closed, Err(LookupError::Closed)), "half an answer is none: {closed:?}");
+        for broken in [
+            row([Some("z"), Some("s"), Some("n"), Some("w")]),
+            message(b'D', &[0, 4, 0, 0, 0, 9, b'x']),
+            message(b'D', &[0, 3]),
+            message(b'D', &[]),
+        ] {
+            let (result, _) = ask([broken, ready()].concat(), 9, 10);
+            assert!(matches!(result, Err(LookupError::Answer(_))), "{result:?}");
+        }
+        let (garbage, _) = ask(b"HTTP/1.1 400 Bad Request".to_vec(), 9, 10);
+        assert!(garbage.is_err());
+    }
+
+    #[test]
+    fn it_does_not_wait_for_ever() {
+        let mut script = Script { says: rows(), piece: 9, ends: false, heard: Vec::new() };
+        let mut lookup = lookup(10);
+        let mut buffers = Buffers::new();
+        let deadline = Instant::from_millis(5_000);
+        match lookup.drive(&mut script, &mut buffers, Instant::ORIGIN) {
+            LookupTurn::Wait(until) => assert_eq!(until, Some(deadline)),
+            turn => panic!("{turn:?}"),
+        }
+        match lookup.drive(&mut script, &mut buffers, deadline) {
+            LookupTurn::Done(Err(LookupError::Timeout)) => {}
+            turn => panic!("{turn:?}"),
+        }
+    }
+}

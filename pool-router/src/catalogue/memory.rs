@@ -128,6 +128,13 @@ pub struct LearnedSet {
 }
 
 impl LearnedSet {
+    /// These functions, and the statements with these fingerprints.
+    #[cfg(test)]
+    pub(crate) fn new(functions: Vec<FunctionName>, mut statements: Vec<u64>) -> Self {
+        statements.sort_unstable();
+        Self { functions, statements }
+    }
+
     /// Whether a call of `name` may be one of a function that was refused.
     #[inline]
     #[must_use]

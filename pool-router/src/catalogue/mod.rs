@@ -33,6 +33,12 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// What is known, as if it had been looked up just now.
+    #[cfg(test)]
+    pub(crate) fn new(digest: Digest, learned: LearnedSet) -> Self {
+        Self { digest: Some(Arc::new(digest)), learned, covers: 0, number: 1 }
+    }
+
     /// The catalogue, once it was looked up.
     #[inline]
     #[must_use]
@@ -77,7 +83,7 @@ impl Cell {
         self.newest.load()
     }
 
-    fn publish(&self, snapshot: Snapshot) {
+    pub(crate) fn publish(&self, snapshot: Snapshot) {
         self.newest.store(Arc::new(snapshot));
     }
 }

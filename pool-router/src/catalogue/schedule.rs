@@ -360,7 +360,8 @@ impl Catalogues {
             if self.enabled {
                 match entry.due(self.expire) {
                     Some(due) if now >= due => {
-                        if entry.is_stale(self.expire, now) {
+                        // Nobody is made to wait for what has failed before.
+                        if entry.failures == 0 && entry.is_stale(self.expire, now) {
                             entry.wait_until = Some(now + FIRST_WAIT);
                         }
                         entry.state = State::Queued;
@@ -444,5 +445,321 @@ impl Entry {
     fn end_wait(&mut self, ready: &mut Vec<ClientId>) {
         self.wait_until = None;
         ready.append(&mut self.waiting);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::DigestBuilder;
+    use crate::classify::{Identifier, Name};
+    use crate::config::{Backend, BackendFlags, BackendHost};
+    use crate::login::ConnectError;
+
+    const PRIMARY: NodeId = NodeId(0);
+    const STANDBY: NodeId = NodeId(1);
+
+    fn settings() -> Settings {
+        let backend = |id: u16| Backend {
+            id,
+            host: BackendHost::Tcp("x".to_owned()),
+            port: 5432,
+            weight: 1.0,
+            flag: BackendFlags { always_primary: id == 0, disallow_to_failover: false },
+            application_name: None,
+            connect_timeout: None,
+        };
+        Settings::with_backends(vec![backend(0), backend(1)])
+    }
+
+    fn catalogues() -> Catalogues {
+        Catalogues::new(&settings())
+    }
+
+    fn ms(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    fn client(index: u32) -> ClientId {
+        ClientId { index, generation: 0 }
+    }
+
+    fn digest(writing: &str) -> Digest {
+        let mut builder = DigestBuilder::new(10, true);
+        builder.row(b"f", b"public", writing.as_bytes(), b"w").unwrap();
+        builder.finish(None, None)
+    }
+
+    fn unreachable() -> LookupError {
+        LookupError::Connect(ConnectError::Dial("connection refused".into()))
+    }
+
+    /// The databases and nodes of the look-ups that begin now.
+    fn begun(catalogues: &mut Catalogues) -> Vec<Due> {
+        std::iter::from_fn(|| catalogues.pop_due()).collect()
+    }
+
+    #[track_caller]
+    fn one(catalogues: &mut Catalogues, node: NodeId) -> LookupOrder {
+        let mut all = begun(catalogues);
+        assert_eq!(all.len(), 1, "{all:?}");
+        let due = all.remove(0);
+        assert_eq!(due.order.node, node);
+        due.order
+    }
+
+    /// Lets time pass up to the next timeout.
+    fn wait(catalogues: &mut Catalogues) -> Instant {
+        let at = catalogues.poll_timeout().unwrap();
+        catalogues.handle_timeout(at);
+        at
+    }
+
+    fn writes(cell: &Cell, name: &str) -> bool {
+        let identifier = Identifier { text: name.as_bytes(), quoted: false };
+        let name = Name { qualifier: None, name: identifier };
+        let snapshot = cell.load();
+        snapshot
+            .digest()
+            .is_some_and(|digest| digest.function(name) == crate::classify::FunctionFact::Writes)
+    }
+
+    #[test]
+    fn clients_of_one_database_share_one_look_up() {
+        let mut all = catalogues();
+        let first = all.client_came(b"db", true, ms(0)).unwrap();
+        let second = all.client_came(b"db", true, ms(1)).unwrap();
+        let order = one(&mut all, PRIMARY);
+        assert!(all.awaits(b"db", client(1), ms(2)) && all.awaits(b"db", client(2), ms(2)));
+        assert_eq!(all.pop_ready(), None);
+        all.finished(&order, Ok(digest("f")), ms(5));
+        let mut ready = [all.pop_ready().unwrap(), all.pop_ready().unwrap()];
+        ready.sort_unstable();
+        assert_eq!(ready, [client(1), client(2)]);
+        assert!(writes(&first, "f") && writes(&second, "f") && !writes(&first, "g"));
+        assert!(!all.awaits(b"db", client(3), ms(6)));
+        let third = all.client_came(b"db", true, ms(100_000)).unwrap();
+        assert!(writes(&third, "f") && begun(&mut all).is_empty(), "it never expires");
+        assert_eq!(all.poll_timeout(), None);
+    }
+
+    #[test]
+    fn nothing_is_asked_before_the_database_is_known_to_exist() {
+        let mut all = catalogues();
+        all.client_came(b"db", false, ms(0));
+        assert!(begun(&mut all).is_empty() && all.poll_timeout().is_none());
+        assert!(!all.awaits(b"db", client(0), ms(0)));
+        all.client_left(b"db", client(0));
+        assert!(all.databases.is_empty());
+        all.client_came(b"db", false, ms(1));
+        all.server_came(b"db", ms(2));
+        one(&mut all, PRIMARY);
+    }
+
+    #[test]
+    fn two_run_at_a_time() {
+        let mut all = catalogues();
+        for name in ["a", "b", "c", "d"] {
+            all.client_came(name.as_bytes(), true, ms(0));
+        }
+        let running = begun(&mut all);
+        assert_eq!(running.len(), MAX_RUNNING);
+        all.finished(&running[0].order, Ok(digest("f")), ms(1));
+        let next = begun(&mut all);
+        assert_eq!(next.len(), 1);
+        assert_eq!(next[0].order.database(), b"c");
+        all.finished(&running[1].order, Err(unreachable()), ms(2));
+        assert_eq!(begun(&mut all)[0].order.database(), b"d");
+    }
+
+    #[test]
+    fn the_first_wait_has_an_end() {
+        let mut all = catalogues();
+        let cell = all.client_came(b"db", true, ms(0)).unwrap();
+        let order = one(&mut all, PRIMARY);
+        assert!(all.awaits(b"db", client(1), ms(999)));
+        assert_eq!(wait(&mut all), ms(1_000));
+        assert_eq!((all.pop_ready(), all.pop_ready()), (Some(client(1)), None));
+        assert!(!all.awaits(b"db", client(1), ms(1_000)), "nor does a later client wait");
+        assert!(cell.load().digest().is_none());
+        all.finished(&order, Ok(digest("f")), ms(3_000));
+        assert!(writes(&cell, "f"));
+    }
+
+    #[test]
+    fn failures_are_repeated_ever_more_rarely() {
+        let mut all = catalogues();
+        let cell = all.client_came(b"db", true, ms(0)).unwrap();
+        let mut now = ms(0);
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            // One attempt at each node, the second at once.
+            let order = one(&mut all, PRIMARY);
+            // For the first time, its login waits.
+            assert_eq!(all.awaits(b"db", client(1), now), pauses.is_empty());
+            all.finished(&order, Err(unreachable()), now);
+            let order = one(&mut all, STANDBY);
+            assert_eq!(all.pop_ready(), None, "there is still hope");
+            all.finished(&order, Err(unreachable()), now);
+            assert_eq!(all.pop_ready().is_some(), pauses.is_empty());
+            assert!(begun(&mut all).is_empty());
+            let at = wait(&mut all);
+            pauses.push(at.saturating_since(now).as_secs());
+            now = at;
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60, 60]);
+        let order = one(&mut all, PRIMARY);
+        all.finished(&order, Ok(digest("f")), now);
+        assert!(writes(&cell, "f"));
+        assert_eq!(all.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_change_is_looked_up_and_covered() {
+        let mut all = catalogues();
+        let cell = all.client_came(b"db", true, ms(0)).unwrap();
+        let order = one(&mut all, PRIMARY);
+        // While one is under way: it may have begun too early.
+        let early = all.changed(b"db", ms(1));
+        assert!(begun(&mut all).is_empty());
+        all.finished(&order, Ok(digest("f")), ms(2));
+        assert!(cell.load().covers(0) && !cell.load().covers(early));
+        assert!(begun(&mut all).is_empty(), "one in a second");
+        assert_eq!(wait(&mut all), ms(1_002));
+        let order = one(&mut all, PRIMARY);
+        all.finished(&order, Ok(digest("g")), ms(1_010));
+        assert!(cell.load().covers(early));
+        assert!(writes(&cell, "g") && !writes(&cell, "f"));
+        // After a quiet time at once, and many changes together.
+        let changes: Vec<u64> = (0..5).map(|i| all.changed(b"db", ms(60_000 + i))).collect();
+        assert!(changes.is_sorted() && changes[0] > early);
+        let order = one(&mut all, PRIMARY);
+        let number = cell.load().number();
+        all.finished(&order, Ok(digest("h")), ms(60_010));
+        assert!(cell.load().number() > number);
+        // The look-up was taken after all of them.
+        assert!(cell.load().covers(changes[4]));
+        assert_eq!(all.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_change_is_looked_up_though_its_client_has_left() {
+        let mut all = catalogues();
+        all.client_came(b"db", true, ms(0));
+        let order = one(&mut all, PRIMARY);
+        all.finished(&order, Ok(digest("f")), ms(1));
+        all.changed(b"db", ms(2));
+        all.client_left(b"db", client(0));
+        wait(&mut all);
+        one(&mut all, PRIMARY);
+    }
+
+    #[test]
+    fn what_a_standby_says_covers_no_change() {
+        let mut settings = settings();
+        settings.relcache_on_standby = true;
+        let mut all = Catalogues::new(&settings);
+        let cell = all.client_came(b"db", true, ms(0)).unwrap();
+        let order = one(&mut all, STANDBY);
+        let change = all.changed(b"db", ms(1));
+        all.finished(&order, Ok(digest("f")), ms(2));
+        assert!(writes(&cell, "f") && !cell.load().covers(change));
+        wait(&mut all);
+        let order = one(&mut all, PRIMARY);
+        all.finished(&order, Err(unreachable()), ms(1_100));
+        let order = one(&mut all, STANDBY);
+        all.finished(&order, Ok(digest("f")), ms(1_200));
+        assert!(!cell.load().covers(change));
+        assert!(wait(&mut all) >= ms(2_200), "and not at once again");
+        let order = one(&mut all, PRIMARY);
+        all.finished(&order, Ok(digest("f")), ms(3_000));
+        assert!(cell.load().covers(change));
+    }
+
+    #[test]
+    fn it_expires_while_it_is_used() {
+        let mut settings = settings();
+        settings.relcache_expire = Some(Duration::from_secs(10));
+        let mut all = Catalogues::new(&settings);
+        let cell = all.client_came(b"db", true, ms(0)).unwrap();
+        let order = one(&mut all, PRIMARY);
+        all.finished(&order, Ok(digest("f")), ms(0));
+        assert_eq!(wait(&mut all), ms(10_000));
+        assert!(!all.awaits(b"db", client(7), ms(10_000)), "what is known is fresh enough");
+        let order = one(&mut all, PRIMARY);
+        assert!(writes(&cell, "f"), "until there is better");
+        all.finished(&order, Err(unreachable()), ms(10_100));
+        assert!(writes(&cell, "f"));
+        let order = one(&mut all, STANDBY);
+        all.finished(&order, Err(unreachable()), ms(10_200));
+        assert!(writes(&cell, "f"));
+        wait(&mut all);
+        let order = one(&mut all, PRIMARY);
+        all.finished(&order, Ok(digest("g")), ms(11_300));
+        assert!(writes(&cell, "g"));
+        all.client_left(b"db", client(0));
+        all.handle_timeout(ms(50_000));
+        assert!(begun(&mut all).is_empty(), "nobody uses it");
+        // The next client gets fresh facts.
+        all.client_came(b"db", true, ms(60_000));
+        one(&mut all, PRIMARY);
+        assert!(all.awaits(b"db", client(8), ms(60_000)));
+    }
+
+    #[test]
+    fn what_was_learned_is_published_and_forgotten() {
+        let mut settings = settings();
+        settings.learned_writers_expire = Some(Duration::from_secs(5));
+        let mut all = Catalogues::new(&settings);
+        let cell = all.client_came(b"db", true, ms(0)).unwrap();
+        let learned = Learned { functions: Vec::new(), statement: Some(7) };
+        assert_eq!(all.learn(b"db", learned.clone(), ms(0)), learned);
+        assert_eq!(all.learn(b"db", learned.clone(), ms(100)), Learned::default());
+        assert_eq!(all.learn(b"unknown", learned, ms(100)), Learned::default());
+        assert!(cell.load().learned().has_statement(7));
+        assert_eq!(
+            all.learned().map(|(name, set)| (name, set.statements().len())).next(),
+            Some((&b"db"[..], 1))
+        );
+        let order = one(&mut all, PRIMARY);
+        all.finished(&order, Ok(digest("f")), ms(200));
+        assert!(cell.load().learned().has_statement(7), "looking up does not make forget");
+        assert_eq!(wait(&mut all), ms(5_100));
+        assert!(!cell.load().learned().has_statement(7));
+    }
+
+    #[test]
+    fn databases_are_bounded() {
+        let mut all = catalogues();
+        for i in 0..MAX_DATABASES {
+            assert!(all.client_came(format!("db{i}").as_bytes(), false, ms(0)).is_some());
+        }
+        assert!(all.client_came(b"one more", false, ms(0)).is_none());
+        assert!(all.client_came(b"db3", false, ms(0)).is_some());
+        all.client_left(b"db5", client(0));
+        assert!(all.client_came(b"one more", false, ms(0)).is_some());
+    }
+
+    #[test]
+    fn without_balancing_nothing_is_asked() {
+        let mut settings = settings();
+        settings.load_balance_mode = false;
+        let mut all = Catalogues::new(&settings);
+        assert!(all.client_came(b"db", true, ms(0)).is_none());
+        assert!(begun(&mut all).is_empty());
+    }
+
+    #[test]
+    fn a_shutdown_ends_it() {
+        let mut all = catalogues();
+        for name in ["a", "b", "c"] {
+            all.client_came(name.as_bytes(), true, ms(0));
+        }
+        let running = begun(&mut all);
+        assert!(all.awaits(b"c", client(1), ms(0)));
+        all.stop();
+        assert_eq!(all.pop_ready(), Some(client(1)));
+        all.finished(&running[0].order, Ok(digest("f")), ms(1));
+        assert!(begun(&mut all).is_empty() && all.poll_timeout().is_none());
     }
 }

@@ -181,7 +181,7 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
             | K::Do
             | K::Call => {
                 self.settle(Reason::Writes(keyword.text()));
-                self.opaque()
+                self.change(keyword)
             }
             K::Create => self.create(),
             K::Vacuum | K::Analyze | K::Analyse | K::Cluster | K::Notify => {
@@ -227,13 +227,15 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
         if self.ended {
             return if depth == 0 { Ok(()) } else { Err(Unreadable::Unbalanced) };
         }
-        while let Some(token) = self.lexer.next()? {
-            match token.kind {
-                Kind::Word | Kind::Quoted => self.opaque_name(token),
+        loop {
+            match self.lexer.step() {
+                kind @ (Kind::Word | Kind::Quoted) => self.opaque_name(self.lexer.token(kind)),
                 Kind::Open => depth += 1,
                 Kind::Close => depth = depth.checked_sub(1).ok_or(Unreadable::Unbalanced)?,
                 // Rules hold lists of commands in parentheses.
                 Kind::Semicolon if depth == 0 => break,
+                Kind::End => break,
+                Kind::Unreadable => return Err(self.lexer.failure()),
                 _ => {}
             }
         }

@@ -1,10 +1,10 @@
 //! Commands that are no queries, or that wrap one.
 
 use super::classifier::{Classifier, Lexed};
-use super::facts::Facts;
+use super::facts::{Facts, Name};
 use super::functions::is_temporary_schema;
 use super::keywords::Keyword;
-use super::lexer::Kind;
+use super::lexer::{Kind, Token};
 use super::verdict::{Pin, Reason, Unreadable};
 
 /// Parameters whose value is the same on every node: settings of the protocol and the session,
@@ -102,7 +102,11 @@ impl<F: Facts> Classifier<'_, '_, F> {
         }
         self.settle(Reason::Utility(if analyze { "EXPLAIN ANALYZE" } else { "EXPLAIN" }));
         self.effects.writes |= analyze;
-        if analyze && query.is(K::Create) { self.create() } else { self.opaque() }
+        match query.keyword {
+            Some(K::Create) if analyze => self.create(),
+            Some(keyword) if analyze => self.change(keyword),
+            _ => self.opaque(),
+        }
     }
 
     pub(super) fn copy(&mut self) -> Lexed<()> {
@@ -113,7 +117,9 @@ impl<F: Facts> Classifier<'_, '_, F> {
             self.read_parenthesized()?;
             next = self.part()?;
         }
-        // The relation, its qualifier and its columns.
+        // The relation and its columns.
+        let mut relation = None;
+        let mut qualifier = None;
         let direction = loop {
             let Some(part) = next else { return self.unknown() };
             match part.token.kind {
@@ -124,13 +130,20 @@ impl<F: Facts> Classifier<'_, '_, F> {
                     if part.is(K::To) || part.is(K::From) {
                         break part;
                     }
-                    self.check_system_name(part.token);
-                    self.copied_relation(part.token);
+                    relation = Some(part.token);
                 }
+                Kind::Dot if depth == 0 => qualifier = relation,
                 _ => {}
             }
             next = self.part()?;
         };
+        if let Some(relation) = relation {
+            if direction.is(K::From) {
+                self.changed_relation(qualifier, relation);
+            } else {
+                self.copied_relation(qualifier, relation);
+            }
+        }
         // The grammar takes STDIN and STDOUT for each other.
         let client = self.part()?.is_some_and(|place| place.is(K::Stdin) || place.is(K::Stdout));
         if direction.is(K::From) {
@@ -143,6 +156,65 @@ impl<F: Facts> Classifier<'_, '_, F> {
             self.settle(Reason::Utility("COPY TO a server file"));
         }
         self.opaque()
+    }
+
+    /// The rest of a statement that changes data: which relations, by the keyword it begins with.
+    pub(super) fn change(&mut self, keyword: Keyword) -> Lexed<()> {
+        use Keyword as K;
+        let (introduced_by, lists) = match keyword {
+            K::Insert | K::Merge => (Some(K::Into), false),
+            K::Delete => (Some(K::From), false),
+            K::Update => (None, false),
+            K::Truncate => (None, true),
+            _ => return self.opaque(),
+        };
+        let mut next = self.part()?;
+        if let Some(word) = introduced_by {
+            match next {
+                Some(part) if part.is(word) => next = self.part()?,
+                Some(part) if part.token.kind == Kind::Open => return self.opaque_within(1),
+                Some(part) if part.token.kind == Kind::Close => return Err(Unreadable::Unbalanced),
+                _ => return self.opaque(),
+            }
+        } else if lists && next.is_some_and(|part| part.is(K::Table)) {
+            next = self.part()?;
+        }
+        let mut depth = 0_usize;
+        let mut qualifier = None;
+        let mut named = false;
+        while let Some(part) = next {
+            match part.token.kind {
+                Kind::Word | Kind::Quoted if named => break,
+                Kind::Word if part.is(K::Only) => {}
+                Kind::Open => depth += 1,
+                Kind::Close => depth = depth.checked_sub(1).ok_or(Unreadable::Unbalanced)?,
+                Kind::Comma if lists => named = false,
+                Kind::Operator if lists && self.text(part.token) == b"*" => {}
+                Kind::Word | Kind::Quoted => {
+                    if self.lexer.peek() == Some(b'.') {
+                        qualifier = Some(part.token);
+                        self.part()?;
+                    } else {
+                        self.changed_relation(qualifier.take(), part.token);
+                        named = true;
+                        if !lists {
+                            break;
+                        }
+                    }
+                }
+                _ => break,
+            }
+            next = self.part()?;
+        }
+        self.opaque_within(depth)
+    }
+
+    fn changed_relation(&mut self, qualifier: Option<Token>, relation: Token) {
+        let name = Name {
+            qualifier: qualifier.map(|part| self.identifier(part)),
+            name: self.identifier(relation),
+        };
+        self.facts.written(name);
     }
 
     pub(super) fn create(&mut self) -> Lexed<()> {

@@ -37,7 +37,7 @@ struct Words<'a> {
 
 impl Words<'_> {
     fn step(&mut self) {
-        let kind = self.lexer.advance();
+        let kind = self.lexer.step();
         let token = self.lexer.token(kind);
         self.ahead = match kind {
             Kind::Word => {

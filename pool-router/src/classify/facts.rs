@@ -70,13 +70,14 @@ impl fmt::Display for RelationKind {
     }
 }
 
-/// A source of catalogue facts. It is asked about every name in a statement that could be a read,
-/// so it also learns which names there are.
+/// A source of catalogue facts. It is asked about the names in a statement that could be a read, so
+/// it also learns which there are.
 pub trait Facts {
     /// A name that is called.
     fn function(&mut self, name: Name<'_>) -> FunctionFact;
 
-    /// A name that is not called: it may be a relation's, a column's or an alias.
+    /// A name where a relation can stand: in `FROM`, behind `JOIN`, `TABLE`, `ONLY` and `COPY`. It
+    /// may also be that of a common table expression. Where parentheses nest very deep, any name.
     fn relation(&mut self, name: Name<'_>) -> RelationFact;
 
     /// A name behind a dot that is not called: usually a column, but `t.f` also is `f(t)`.
@@ -85,7 +86,7 @@ pub trait Facts {
         FunctionFact::Unknown
     }
 
-    /// An operator, as it is written: whether it may call a function that writes.
+    /// An operator, as it is written or as `LIKE` and its kin stand for it: whether it may call a function that writes.
     fn operator(&mut self, operator: &[u8]) -> bool {
         let _ = operator;
         false

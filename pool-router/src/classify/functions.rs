@@ -89,94 +89,95 @@ const HARMLESS: &str = "\
     generate_series generate_subscripts get_bit get_byte get_current_ts_config getdatabaseencoding \
     getpgusername gin_cmp_tslexeme gin_compare_jsonb has_any_column_privilege has_column_privilege \
     has_database_privilege has_foreign_data_wrapper_privilege has_function_privilege \
-    has_language_privilege has_parameter_privilege has_schema_privilege has_sequence_privilege \
-    has_server_privilege has_table_privilege has_tablespace_privilege has_type_privilege \
-    hash_aclitem hash_aclitem_extended hash_array hash_array_extended hash_multirange \
-    hash_multirange_extended hash_numeric hash_numeric_extended hash_range hash_range_extended \
-    hash_record hash_record_extended hashbpchar hashbpcharextended hashchar hashcharextended \
-    hashenum hashenumextended hashfloat4 hashfloat4extended hashfloat8 hashfloat8extended hashinet \
-    hashinetextended hashint2 hashint2extended hashint4 hashint4extended hashint8 hashint8extended \
-    hashmacaddr hashmacaddr8 hashmacaddr8extended hashmacaddrextended hashname hashnameextended \
-    hashoid hashoidextended hashoidvector hashoidvectorextended hashtext hashtextextended hashtid \
-    hashtidextended height host hostmask in_range inet_merge inet_same_family inet_send inetand \
-    inetmi inetmi_int8 inetnot inetor inetpl initcap int2 int24div int24eq int24ge int24gt int24le \
-    int24lt int24mi int24mul int24ne int24pl int28div int28eq int28ge int28gt int28le int28lt \
-    int28mi int28mul int28ne int28pl int2_avg_accum int2_avg_accum_inv int2_mul_cash int2_sum \
-    int2abs int2and int2div int2eq int2ge int2gt int2int4_sum int2larger int2le int2lt int2mi \
-    int2mod int2mul int2ne int2not int2or int2pl int2send int2shl int2shr int2smaller int2um \
-    int2up int2vectorsend int2xor int4 int42div int42eq int42ge int42gt int42le int42lt int42mi \
-    int42mul int42ne int42pl int48div int48eq int48ge int48gt int48le int48lt int48mi int48mul \
-    int48ne int48pl int4_avg_accum int4_avg_accum_inv int4_avg_combine int4_mul_cash int4_sum \
-    int4abs int4and int4div int4eq int4ge int4gt int4inc int4larger int4le int4lt int4mi int4mod \
-    int4mul int4multirange int4ne int4not int4or int4pl int4range int4range_canonical \
-    int4range_subdiff int4send int4shl int4shr int4smaller int4um int4up int4xor int8 int82div \
-    int82eq int82ge int82gt int82le int82lt int82mi int82mul int82ne int82pl int84div int84eq \
-    int84ge int84gt int84le int84lt int84mi int84mul int84ne int84pl int8_avg int8_mul_cash \
-    int8_sum int8abs int8and int8dec int8dec_any int8div int8eq int8ge int8gt int8inc int8inc_any \
-    int8inc_float8_float8 int8larger int8le int8lt int8mi int8mod int8mul int8multirange int8ne \
-    int8not int8or int8pl int8pl_inet int8range int8range_canonical int8range_subdiff int8send \
-    int8shl int8shr int8smaller int8um int8up int8xor integer_pl_date inter_lb inter_sb inter_sl \
-    interval interval_accum interval_accum_inv interval_avg interval_cmp interval_combine \
-    interval_div interval_eq interval_ge interval_gt interval_hash interval_hash_extended \
-    interval_larger interval_le interval_lt interval_mi interval_mul interval_ne interval_pl \
-    interval_pl_date interval_pl_time interval_pl_timestamp interval_pl_timestamptz \
-    interval_pl_timetz interval_send interval_smaller interval_um intervaltypmodin is_normalized \
-    isclosed isempty isfinite ishorizontal isopen isparallel isperp isvertical json json_agg \
-    json_array json_array_element json_array_element_text json_array_elements \
-    json_array_elements_text json_array_length json_arrayagg json_build_array json_build_object \
-    json_each json_each_text json_exists json_extract_path json_extract_path_text json_object \
-    json_object_agg json_object_field json_object_field_text json_object_keys json_objectagg \
-    json_populate_record json_populate_recordset json_query json_scalar json_send json_serialize \
-    json_strip_nulls json_table json_to_record json_to_recordset json_to_tsvector json_typeof \
-    json_value jsonb_agg jsonb_array_element jsonb_array_element_text jsonb_array_elements \
-    jsonb_array_elements_text jsonb_array_length jsonb_build_array jsonb_build_object jsonb_cmp \
-    jsonb_concat jsonb_contained jsonb_contains jsonb_delete jsonb_delete_path jsonb_each \
-    jsonb_each_text jsonb_eq jsonb_exists jsonb_exists_all jsonb_exists_any jsonb_extract_path \
-    jsonb_extract_path_text jsonb_ge jsonb_gt jsonb_hash jsonb_hash_extended jsonb_insert jsonb_le \
-    jsonb_lt jsonb_ne jsonb_object jsonb_object_agg jsonb_object_field jsonb_object_field_text \
-    jsonb_object_keys jsonb_path_exists jsonb_path_exists_opr jsonb_path_exists_tz \
-    jsonb_path_match jsonb_path_match_opr jsonb_path_match_tz jsonb_path_query \
-    jsonb_path_query_array jsonb_path_query_array_tz jsonb_path_query_first \
-    jsonb_path_query_first_tz jsonb_path_query_tz jsonb_populate_record jsonb_populate_recordset \
-    jsonb_pretty jsonb_send jsonb_set jsonb_set_lax jsonb_strip_nulls jsonb_to_record \
-    jsonb_to_recordset jsonb_to_tsvector jsonb_typeof jsonpath_send justify_days justify_hours \
-    justify_interval lag last_value lcm lead left length lgamma like like_escape line \
-    line_distance line_eq line_horizontal line_interpt line_intersect line_parallel line_perp \
-    line_send line_vertical ln log log10 lower lower_inc lower_inf lpad lseg lseg_center \
-    lseg_distance lseg_eq lseg_ge lseg_gt lseg_horizontal lseg_interpt lseg_intersect lseg_le \
-    lseg_length lseg_lt lseg_ne lseg_parallel lseg_perp lseg_send lseg_vertical ltrim macaddr \
-    macaddr8 macaddr8_and macaddr8_cmp macaddr8_eq macaddr8_ge macaddr8_gt macaddr8_le macaddr8_lt \
-    macaddr8_ne macaddr8_not macaddr8_or macaddr8_send macaddr8_set7bit macaddr_and macaddr_cmp \
-    macaddr_eq macaddr_ge macaddr_gt macaddr_le macaddr_lt macaddr_ne macaddr_not macaddr_or \
-    macaddr_send make_date make_interval make_time make_timestamp make_timestamptz makeaclitem \
-    masklen max md5 min min_scale mod mode money mul_d_interval multirange \
-    multirange_adjacent_multirange multirange_adjacent_range multirange_after_multirange \
-    multirange_after_range multirange_before_multirange multirange_before_range multirange_cmp \
-    multirange_contained_by_multirange multirange_contained_by_range multirange_contains_elem \
-    multirange_contains_multirange multirange_contains_range multirange_eq multirange_ge \
-    multirange_gt multirange_intersect multirange_intersect_agg_transfn multirange_le \
-    multirange_lt multirange_minus multirange_ne multirange_overlaps_multirange \
-    multirange_overlaps_range multirange_overleft_multirange multirange_overleft_range \
-    multirange_overright_multirange multirange_overright_range multirange_send multirange_union \
-    mxid_age name nameconcatoid nameeq nameeqtext namege namegetext namegt namegttext nameiclike \
-    nameicnlike nameicregexeq nameicregexne namele nameletext namelike namelt namelttext namene \
-    namenetext namenlike nameregexeq nameregexne namesend netmask network network_cmp network_eq \
-    network_ge network_gt network_larger network_le network_lt network_ne network_overlap \
-    network_smaller network_sub network_subeq network_sup network_supeq normalize notlike now \
-    npoints nth_value ntile num_nonnulls num_nulls numeric numeric_abs numeric_add numeric_cmp \
-    numeric_div numeric_div_trunc numeric_eq numeric_exp numeric_ge numeric_gt numeric_inc \
-    numeric_larger numeric_le numeric_ln numeric_log numeric_lt numeric_mod numeric_mul numeric_ne \
-    numeric_pl_pg_lsn numeric_power numeric_send numeric_smaller numeric_sqrt numeric_sub \
-    numeric_uminus numeric_uplus numerictypmodin nummultirange numnode numrange numrange_subdiff \
-    obj_description octet_length oid oideq oidge oidgt oidlarger oidle oidlt oidne oidsend \
-    oidsmaller oidvectoreq oidvectorge oidvectorgt oidvectorle oidvectorlt oidvectorne \
-    oidvectorsend oidvectortypes on_pb on_pl on_ppath on_ps on_sb on_sl overlaps overlay \
-    parse_ident path path_add path_add_pt path_contain_pt path_distance path_div_pt path_inter \
-    path_length path_mul_pt path_n_eq path_n_ge path_n_gt path_n_le path_n_lt path_npoints \
-    path_send path_sub_pt pclose percent_rank percentile_cont percentile_disc pg_char_to_encoding \
-    pg_client_encoding pg_collation_for pg_collation_is_visible pg_column_compression \
-    pg_column_is_updatable pg_column_size pg_conversion_is_visible pg_dependencies_send \
-    pg_describe_object pg_encoding_max_length pg_encoding_to_char pg_function_is_visible \
+    has_language_privilege has_largeobject_privilege has_parameter_privilege has_schema_privilege \
+    has_sequence_privilege has_server_privilege has_table_privilege has_tablespace_privilege \
+    has_type_privilege hash_aclitem hash_aclitem_extended hash_array hash_array_extended \
+    hash_multirange hash_multirange_extended hash_numeric hash_numeric_extended hash_range \
+    hash_range_extended hash_record hash_record_extended hashbpchar hashbpcharextended hashchar \
+    hashcharextended hashenum hashenumextended hashfloat4 hashfloat4extended hashfloat8 \
+    hashfloat8extended hashinet hashinetextended hashint2 hashint2extended hashint4 \
+    hashint4extended hashint8 hashint8extended hashmacaddr hashmacaddr8 hashmacaddr8extended \
+    hashmacaddrextended hashname hashnameextended hashoid hashoidextended hashoidvector \
+    hashoidvectorextended hashtext hashtextextended hashtid hashtidextended height host hostmask \
+    in_range inet_merge inet_same_family inet_send inetand inetmi inetmi_int8 inetnot inetor \
+    inetpl initcap int2 int24div int24eq int24ge int24gt int24le int24lt int24mi int24mul int24ne \
+    int24pl int28div int28eq int28ge int28gt int28le int28lt int28mi int28mul int28ne int28pl \
+    int2_avg_accum int2_avg_accum_inv int2_mul_cash int2_sum int2abs int2and int2div int2eq int2ge \
+    int2gt int2int4_sum int2larger int2le int2lt int2mi int2mod int2mul int2ne int2not int2or \
+    int2pl int2send int2shl int2shr int2smaller int2um int2up int2vectorsend int2xor int4 int42div \
+    int42eq int42ge int42gt int42le int42lt int42mi int42mul int42ne int42pl int48div int48eq \
+    int48ge int48gt int48le int48lt int48mi int48mul int48ne int48pl int4_avg_accum \
+    int4_avg_accum_inv int4_avg_combine int4_mul_cash int4_sum int4abs int4and int4div int4eq \
+    int4ge int4gt int4inc int4larger int4le int4lt int4mi int4mod int4mul int4multirange int4ne \
+    int4not int4or int4pl int4range int4range_canonical int4range_subdiff int4send int4shl int4shr \
+    int4smaller int4um int4up int4xor int8 int82div int82eq int82ge int82gt int82le int82lt \
+    int82mi int82mul int82ne int82pl int84div int84eq int84ge int84gt int84le int84lt int84mi \
+    int84mul int84ne int84pl int8_avg int8_mul_cash int8_sum int8abs int8and int8dec int8dec_any \
+    int8div int8eq int8ge int8gt int8inc int8inc_any int8inc_float8_float8 int8larger int8le \
+    int8lt int8mi int8mod int8mul int8multirange int8ne int8not int8or int8pl int8pl_inet \
+    int8range int8range_canonical int8range_subdiff int8send int8shl int8shr int8smaller int8um \
+    int8up int8xor integer_pl_date inter_lb inter_sb inter_sl interval interval_accum \
+    interval_accum_inv interval_avg interval_cmp interval_combine interval_div interval_eq \
+    interval_ge interval_gt interval_hash interval_hash_extended interval_larger interval_le \
+    interval_lt interval_mi interval_mul interval_ne interval_pl interval_pl_date interval_pl_time \
+    interval_pl_timestamp interval_pl_timestamptz interval_pl_timetz interval_send \
+    interval_smaller interval_um intervaltypmodin is_normalized isclosed isempty isfinite \
+    ishorizontal isopen isparallel isperp isvertical json json_agg json_array json_array_element \
+    json_array_element_text json_array_elements json_array_elements_text json_array_length \
+    json_arrayagg json_build_array json_build_object json_each json_each_text json_exists \
+    json_extract_path json_extract_path_text json_object json_object_agg json_object_field \
+    json_object_field_text json_object_keys json_objectagg json_populate_record \
+    json_populate_recordset json_query json_scalar json_send json_serialize json_strip_nulls \
+    json_table json_to_record json_to_recordset json_to_tsvector json_typeof json_value jsonb_agg \
+    jsonb_array_element jsonb_array_element_text jsonb_array_elements jsonb_array_elements_text \
+    jsonb_array_length jsonb_build_array jsonb_build_object jsonb_cmp jsonb_concat jsonb_contained \
+    jsonb_contains jsonb_delete jsonb_delete_path jsonb_each jsonb_each_text jsonb_eq jsonb_exists \
+    jsonb_exists_all jsonb_exists_any jsonb_extract_path jsonb_extract_path_text jsonb_ge jsonb_gt \
+    jsonb_hash jsonb_hash_extended jsonb_insert jsonb_le jsonb_lt jsonb_ne jsonb_object \
+    jsonb_object_agg jsonb_object_field jsonb_object_field_text jsonb_object_keys \
+    jsonb_path_exists jsonb_path_exists_opr jsonb_path_exists_tz jsonb_path_match \
+    jsonb_path_match_opr jsonb_path_match_tz jsonb_path_query jsonb_path_query_array \
+    jsonb_path_query_array_tz jsonb_path_query_first jsonb_path_query_first_tz jsonb_path_query_tz \
+    jsonb_populate_record jsonb_populate_recordset jsonb_pretty jsonb_send jsonb_set jsonb_set_lax \
+    jsonb_strip_nulls jsonb_to_record jsonb_to_recordset jsonb_to_tsvector jsonb_typeof \
+    jsonpath_send justify_days justify_hours justify_interval lag last_value lcm lead left length \
+    lgamma like like_escape line line_distance line_eq line_horizontal line_interpt line_intersect \
+    line_parallel line_perp line_send line_vertical ln log log10 lower lower_inc lower_inf lpad \
+    lseg lseg_center lseg_distance lseg_eq lseg_ge lseg_gt lseg_horizontal lseg_interpt \
+    lseg_intersect lseg_le lseg_length lseg_lt lseg_ne lseg_parallel lseg_perp lseg_send \
+    lseg_vertical ltrim macaddr macaddr8 macaddr8_and macaddr8_cmp macaddr8_eq macaddr8_ge \
+    macaddr8_gt macaddr8_le macaddr8_lt macaddr8_ne macaddr8_not macaddr8_or macaddr8_send \
+    macaddr8_set7bit macaddr_and macaddr_cmp macaddr_eq macaddr_ge macaddr_gt macaddr_le \
+    macaddr_lt macaddr_ne macaddr_not macaddr_or macaddr_send make_date make_interval make_time \
+    make_timestamp make_timestamptz makeaclitem masklen max md5 min min_scale mod mode money \
+    mul_d_interval multirange multirange_adjacent_multirange multirange_adjacent_range \
+    multirange_after_multirange multirange_after_range multirange_before_multirange \
+    multirange_before_range multirange_cmp multirange_contained_by_multirange \
+    multirange_contained_by_range multirange_contains_elem multirange_contains_multirange \
+    multirange_contains_range multirange_eq multirange_ge multirange_gt multirange_intersect \
+    multirange_intersect_agg_transfn multirange_le multirange_lt multirange_minus multirange_ne \
+    multirange_overlaps_multirange multirange_overlaps_range multirange_overleft_multirange \
+    multirange_overleft_range multirange_overright_multirange multirange_overright_range \
+    multirange_send multirange_union mxid_age name nameconcatoid nameeq nameeqtext namege \
+    namegetext namegt namegttext nameiclike nameicnlike nameicregexeq nameicregexne namele \
+    nameletext namelike namelt namelttext namene namenetext namenlike nameregexeq nameregexne \
+    namesend netmask network network_cmp network_eq network_ge network_gt network_larger \
+    network_le network_lt network_ne network_overlap network_smaller network_sub network_subeq \
+    network_sup network_supeq normalize notlike now npoints nth_value ntile num_nonnulls num_nulls \
+    numeric numeric_abs numeric_add numeric_cmp numeric_div numeric_div_trunc numeric_eq \
+    numeric_exp numeric_ge numeric_gt numeric_inc numeric_larger numeric_le numeric_ln numeric_log \
+    numeric_lt numeric_mod numeric_mul numeric_ne numeric_pl_pg_lsn numeric_power numeric_send \
+    numeric_smaller numeric_sqrt numeric_sub numeric_uminus numeric_uplus numerictypmodin \
+    nummultirange numnode numrange numrange_subdiff obj_description octet_length oid oideq oidge \
+    oidgt oidlarger oidle oidlt oidne oidsend oidsmaller oidvectoreq oidvectorge oidvectorgt \
+    oidvectorle oidvectorlt oidvectorne oidvectorsend oidvectortypes on_pb on_pl on_ppath on_ps \
+    on_sb on_sl overlaps overlay parse_ident path path_add path_add_pt path_contain_pt \
+    path_distance path_div_pt path_inter path_length path_mul_pt path_n_eq path_n_ge path_n_gt \
+    path_n_le path_n_lt path_npoints path_send path_sub_pt pclose percent_rank percentile_cont \
+    percentile_disc pg_basetype pg_char_to_encoding pg_client_encoding pg_collation_for \
+    pg_collation_is_visible pg_column_compression pg_column_is_updatable pg_column_size \
+    pg_column_toast_chunk_id pg_conversion_is_visible pg_dependencies_send pg_describe_object \
+    pg_encoding_max_length pg_encoding_to_char pg_function_is_visible pg_get_acl \
     pg_get_catalog_foreign_keys pg_get_constraintdef pg_get_expr pg_get_function_arg_default \
     pg_get_function_arguments pg_get_function_identity_arguments pg_get_function_result \
     pg_get_function_sqlbody pg_get_functiondef pg_get_indexdef pg_get_keywords \
@@ -192,8 +193,8 @@ const HARMLESS: &str = "\
     pg_operator_is_visible pg_opfamily_is_visible pg_options_to_table pg_partition_root \
     pg_relation_is_publishable pg_relation_is_updatable pg_sequence_parameters pg_size_bytes \
     pg_size_pretty pg_sleep pg_sleep_for pg_sleep_until pg_snapshot_xip pg_snapshot_xmax \
-    pg_snapshot_xmin pg_statistics_obj_is_visible pg_table_is_visible pg_timezone_abbrevs \
-    pg_ts_config_is_visible pg_ts_dict_is_visible pg_ts_parser_is_visible \
+    pg_snapshot_xmin pg_split_walfile_name pg_statistics_obj_is_visible pg_table_is_visible \
+    pg_timezone_abbrevs pg_ts_config_is_visible pg_ts_dict_is_visible pg_ts_parser_is_visible \
     pg_ts_template_is_visible pg_type_is_visible pg_typeof pg_wal_lsn_diff phraseto_tsquery pi \
     plainto_tsquery point point_above point_add point_below point_distance point_div point_eq \
     point_horiz point_left point_mul point_ne point_right point_send point_sub point_vert \
@@ -244,25 +245,26 @@ const HARMLESS: &str = "\
     timetz_lt timetz_mi_interval timetz_ne timetz_pl_interval timetz_send timetz_smaller \
     timetzdate_pl timetztypmodin timezone to_ascii to_bin to_char to_date to_hex to_json to_jsonb \
     to_number to_oct to_regclass to_regcollation to_regnamespace to_regoper to_regoperator \
-    to_regproc to_regprocedure to_regrole to_regtype to_timestamp to_tsquery to_tsvector \
-    transaction_timestamp translate trim_array trim_scale trunc ts_debug ts_delete ts_filter \
-    ts_headline ts_lexize ts_match_qv ts_match_tq ts_match_tt ts_match_vq ts_parse ts_rank \
-    ts_rank_cd ts_token_type tsmultirange tsq_mcontained tsq_mcontains tsquery_and tsquery_cmp \
-    tsquery_eq tsquery_ge tsquery_gt tsquery_le tsquery_lt tsquery_ne tsquery_not tsquery_or \
-    tsquery_phrase tsquerysend tsrange tsrange_subdiff tstzmultirange tstzrange tstzrange_subdiff \
-    tsvector_cmp tsvector_concat tsvector_eq tsvector_ge tsvector_gt tsvector_le tsvector_lt \
-    tsvector_ne tsvector_to_array tsvectorsend unicode_assigned unistr unknownsend unnest upper \
-    upper_inc upper_inf uuid_cmp uuid_eq uuid_extract_timestamp uuid_extract_version uuid_ge \
-    uuid_gt uuid_hash uuid_hash_extended uuid_le uuid_lt uuid_ne uuid_send uuidv4 uuidv7 var_pop \
-    var_samp varbit varbit_send varbitcmp varbiteq varbitge varbitgt varbitle varbitlt varbitne \
-    varbittypmodin varchar varcharsend varchartypmodin variance version void_send \
-    websearch_to_tsquery width width_bucket xid xid8_larger xid8_smaller xid8cmp xid8eq xid8ge \
-    xid8gt xid8le xid8lt xid8ne xid8send xideq xideqint4 xidneq xidneqint4 xidsend xml \
-    xml_is_well_formed xml_is_well_formed_content xml_is_well_formed_document xml_send xmlagg \
-    xmlcomment xmlconcat2 xmlexists xmlvalidate xpath xpath_exists";
+    to_regproc to_regprocedure to_regrole to_regtype to_regtypemod to_timestamp to_tsquery \
+    to_tsvector transaction_timestamp translate trim_array trim_scale trunc ts_debug ts_delete \
+    ts_filter ts_headline ts_lexize ts_match_qv ts_match_tq ts_match_tt ts_match_vq ts_parse \
+    ts_rank ts_rank_cd ts_token_type tsmultirange tsq_mcontained tsq_mcontains tsquery_and \
+    tsquery_cmp tsquery_eq tsquery_ge tsquery_gt tsquery_le tsquery_lt tsquery_ne tsquery_not \
+    tsquery_or tsquery_phrase tsquerysend tsrange tsrange_subdiff tstzmultirange tstzrange \
+    tstzrange_subdiff tsvector_cmp tsvector_concat tsvector_eq tsvector_ge tsvector_gt tsvector_le \
+    tsvector_lt tsvector_ne tsvector_to_array tsvectorsend unicode_assigned unicode_version unistr \
+    unknownsend unnest upper upper_inc upper_inf uuid_cmp uuid_eq uuid_extract_timestamp \
+    uuid_extract_version uuid_ge uuid_gt uuid_hash uuid_hash_extended uuid_le uuid_lt uuid_ne \
+    uuid_send uuidv4 uuidv7 var_pop var_samp varbit varbit_send varbitcmp varbiteq varbitge \
+    varbitgt varbitle varbitlt varbitne varbittypmodin varchar varcharsend varchartypmodin \
+    variance version void_send websearch_to_tsquery width width_bucket xid xid8_larger \
+    xid8_smaller xid8cmp xid8eq xid8ge xid8gt xid8le xid8lt xid8ne xid8send xideq xideqint4 xidneq \
+    xidneqint4 xidsend xml xml_is_well_formed xml_is_well_formed_content \
+    xml_is_well_formed_document xml_send xmlagg xmlcomment xmlconcat2 xmlexists xmltext \
+    xmlvalidate xpath xpath_exists";
 
 /// Functions that write, lock, signal, change session or server, or run SQL given as text. Sorted.
-const WRITING: [&str; 106] = [
+const WRITING: [&str; 112] = [
     "brin_desummarize_range",
     "brin_summarize_new_values",
     "brin_summarize_range",
@@ -308,6 +310,8 @@ const WRITING: [&str; 106] = [
     "pg_backup_start",
     "pg_backup_stop",
     "pg_cancel_backend",
+    "pg_clear_attribute_stats",
+    "pg_clear_relation_stats",
     "pg_copy_logical_replication_slot",
     "pg_copy_physical_replication_slot",
     "pg_create_logical_replication_slot",
@@ -334,12 +338,15 @@ const WRITING: [&str; 106] = [
     "pg_replication_origin_xact_reset",
     "pg_replication_origin_xact_setup",
     "pg_replication_slot_advance",
+    "pg_restore_attribute_stats",
+    "pg_restore_relation_stats",
     "pg_rotate_logfile",
     "pg_rotate_logfile_old",
     "pg_stat_clear_snapshot",
     "pg_stat_force_next_flush",
     "pg_stat_have_stats",
     "pg_stat_reset",
+    "pg_stat_reset_backend_stats",
     "pg_stat_reset_replication_slot",
     "pg_stat_reset_shared",
     "pg_stat_reset_single_function_counters",
@@ -347,6 +354,7 @@ const WRITING: [&str; 106] = [
     "pg_stat_reset_slru",
     "pg_stat_reset_subscription_stats",
     "pg_switch_wal",
+    "pg_sync_replication_slots",
     "pg_terminate_backend",
     "pg_try_advisory_lock",
     "pg_try_advisory_lock_shared",
@@ -372,10 +380,11 @@ const WRITING: [&str; 106] = [
 ];
 
 /// Functions whose answer is about one server or one session. Sorted.
-const SERVER: [&str; 99] = [
+const SERVER: [&str; 108] = [
     "current_query",
     "current_setting",
     "currval",
+    "icu_unicode_version",
     "inet_client_addr",
     "inet_client_port",
     "inet_server_addr",
@@ -383,6 +392,7 @@ const SERVER: [&str; 99] = [
     "lastval",
     "pg_available_extension_versions",
     "pg_available_extensions",
+    "pg_available_wal_summaries",
     "pg_backend_pid",
     "pg_blocking_pids",
     "pg_collation_actual_version",
@@ -403,12 +413,16 @@ const SERVER: [&str; 99] = [
     "pg_database_size",
     "pg_extension_update_paths",
     "pg_filenode_relation",
+    "pg_get_aios",
     "pg_get_backend_memory_contexts",
+    "pg_get_loaded_modules",
     "pg_get_multixact_members",
     "pg_get_replication_slots",
     "pg_get_shmem_allocations",
+    "pg_get_shmem_allocations_numa",
     "pg_get_wal_replay_pause_state",
     "pg_get_wal_resource_managers",
+    "pg_get_wal_summarizer_state",
     "pg_hba_file_rules",
     "pg_ident_file_mappings",
     "pg_indexes_size",
@@ -429,10 +443,12 @@ const SERVER: [&str; 99] = [
     "pg_ls_logicalmapdir",
     "pg_ls_logicalsnapdir",
     "pg_ls_replslotdir",
+    "pg_ls_summariesdir",
     "pg_ls_tmpdir",
     "pg_ls_waldir",
     "pg_my_temp_schema",
     "pg_notification_queue_usage",
+    "pg_numa_available",
     "pg_partition_ancestors",
     "pg_partition_tree",
     "pg_postmaster_start_time",
@@ -463,6 +479,7 @@ const SERVER: [&str; 99] = [
     "pg_total_relation_size",
     "pg_trigger_depth",
     "pg_visible_in_snapshot",
+    "pg_wal_summary_contents",
     "pg_walfile_name",
     "pg_walfile_name_offset",
     "pg_xact_commit_timestamp",

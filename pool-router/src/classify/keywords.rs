@@ -530,13 +530,20 @@ keywords! {
 const SLOTS: usize = 2048;
 const EMPTY: u16 = u16::MAX;
 
-/// The text of up to 16 bytes as a number, in capitals.
+/// What [`FOLD`] makes of one byte.
+const LOWER: u8 = 0x20;
+
+/// Makes a capital letter of each byte a small one. It changes other bytes too, but of those that
+/// stand in words none to a letter, and only the underscore to what it makes of the underscore.
+const FOLD: u128 = u128::from_le_bytes([LOWER; PACKED_LENGTH]);
+
+/// The text of up to 16 bytes as a number, folded.
 const fn pack(text: &[u8]) -> u128 {
     let mut packed = 0;
     let mut at = text.len();
     while at > 0 {
         at -= 1;
-        packed = packed << 8 | text[at].to_ascii_uppercase() as u128;
+        packed = packed << 8 | (text[at] | LOWER) as u128;
     }
     packed
 }
@@ -572,7 +579,8 @@ static INDEX: [u16; SLOTS] = {
 };
 
 static PACKED: [u128; ALL.len()] = {
-    let mut packed = [0; ALL.len()];
+    // What no word packs to.
+    let mut packed = [u128::MAX; ALL.len()];
     let mut at = 0;
     while at < ALL.len() {
         let text = ALL[at].1.as_bytes();
@@ -584,16 +592,16 @@ static PACKED: [u128; ALL.len()] = {
     packed
 };
 
-/// Clears the lower-case bit of the bytes `a` to `z`, and of no other.
-const fn capitals(packed: u128) -> u128 {
-    const ONES: u128 = u128::MAX / 0xff;
-    let seven = packed & (ONES * 0x7f);
-    // Bit 7 of each byte: above `z`, from `a` on, not ASCII.
-    let above_z = seven + ONES * (0x7f - b'z') as u128;
-    let from_a = seven + ONES * (0x80 - b'a') as u128;
-    let lower = (from_a ^ above_z) & !packed & (ONES * 0x80);
-    packed ^ (lower >> 2)
-}
+/// The bytes of a word of each length.
+static MASKS: [u128; PACKED_LENGTH + 1] = {
+    let mut masks = [0; PACKED_LENGTH + 1];
+    let mut length = 1;
+    while length <= PACKED_LENGTH {
+        masks[length] = u128::MAX >> (8 * (PACKED_LENGTH - length));
+        length += 1;
+    }
+    masks
+};
 
 impl Keyword {
     /// The keyword that an unquoted identifier is.
@@ -602,29 +610,18 @@ impl Keyword {
         Self::at(name, 0, name.len())
     }
 
-    /// The keyword that stands in `sql` from `start` to before `end`.
-    #[inline]
+    /// The keyword that the word is which stands in `sql` from `start` to before `end`.
+    #[inline(always)]
     pub(super) fn at(sql: &[u8], start: usize, end: usize) -> Option<Self> {
-        let length = end.wrapping_sub(start);
-        if length == 0 || length > PACKED_LENGTH {
-            let long = sql.get(start..end)?;
-            return long
-                .eq_ignore_ascii_case(b"current_timestamp")
-                .then_some(Self::CurrentTimestamp);
-        }
-        let rest = sql.get(start..)?;
-        let bytes = match rest.first_chunk::<PACKED_LENGTH>() {
+        let Some(mask) = MASKS.get(end.wrapping_sub(start)) else {
+            return long(sql, start, end);
+        };
+        let bytes = match sql.get(start..)?.first_chunk::<PACKED_LENGTH>() {
             Some(bytes) => u128::from_le_bytes(*bytes),
-            None => {
-                let mut bytes = [0_u8; PACKED_LENGTH];
-                for (to, from) in bytes.iter_mut().zip(rest) {
-                    *to = *from;
-                }
-                u128::from_le_bytes(bytes)
-            }
+            None => last_bytes(sql, start, end),
         };
         // What stands behind the word is cut off.
-        let packed = capitals(bytes & (u128::MAX >> (8 * (PACKED_LENGTH - length))));
+        let packed = (bytes | FOLD) & mask;
         let mut slot = slot_of(packed);
         loop {
             let at = usize::from(*INDEX.get(slot)?);
@@ -645,6 +642,26 @@ impl Keyword {
     pub(super) fn category(self) -> Category {
         ALL.get(self as usize).map_or(Category::Reserved, |(_, _, category)| *category)
     }
+}
+
+#[cold]
+fn long(sql: &[u8], start: usize, end: usize) -> Option<Keyword> {
+    let word = sql.get(start..end)?;
+    word.eq_ignore_ascii_case(b"current_timestamp").then_some(Keyword::CurrentTimestamp)
+}
+
+/// The bytes of a word near the end of the text.
+fn last_bytes(sql: &[u8], start: usize, end: usize) -> u128 {
+    let before = sql.get(..end).unwrap_or_default();
+    if let Some(bytes) = before.last_chunk::<PACKED_LENGTH>() {
+        let others = PACKED_LENGTH.saturating_sub(end.saturating_sub(start));
+        return u128::from_le_bytes(*bytes) >> (8 * others);
+    }
+    let mut bytes = [0_u8; PACKED_LENGTH];
+    for (to, from) in bytes.iter_mut().zip(before.get(start..).unwrap_or_default()) {
+        *to = *from;
+    }
+    u128::from_le_bytes(bytes)
 }
 
 #[cfg(test)]
@@ -686,11 +703,33 @@ mod tests {
     }
 
     #[test]
-    fn capitals_change_letters_alone() {
-        for byte in 0..=u8::MAX {
-            assert_eq!(capitals(u128::from(byte)), u128::from(byte.to_ascii_uppercase()));
-            let high = u128::from(byte) << 120;
-            assert_eq!(capitals(high), u128::from(byte.to_ascii_uppercase()) << 120);
+    fn keywords_are_found_anywhere_in_a_text() {
+        for before in [0, 1, 7, 15, 16, 40] {
+            for behind in [0, 1, 9, 15, 16, 40] {
+                for (word, keyword) in [
+                    ("Select", Some(Keyword::Select)),
+                    ("characteristics", Some(Keyword::Characteristics)),
+                    ("current_timestamp", Some(Keyword::CurrentTimestamp)),
+                    ("by", Some(Keyword::By)),
+                    ("bye", None),
+                ] {
+                    let sql = format!("{}{word}{}", "(".repeat(before), " ".repeat(behind));
+                    let end = before + word.len();
+                    assert_eq!(Keyword::at(sql.as_bytes(), before, end), keyword, "{sql}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn folding_makes_no_word_a_keyword() {
+        let is_word =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$' | 0x80..);
+        for byte in (0..=u8::MAX).filter(|byte| is_word(*byte)) {
+            for other in (b'a'..=b'z').chain([b'_']) {
+                let same = byte.to_ascii_lowercase() == other;
+                assert_eq!(byte | LOWER == other | LOWER, same, "{byte} {other}");
+            }
         }
     }
 }

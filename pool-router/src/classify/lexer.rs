@@ -5,7 +5,7 @@
 
 use memchr::{memchr, memchr2};
 
-use super::verdict::{Span, Unreadable};
+use super::verdict::{Leading, Span, Unreadable};
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,8 @@ const WORD: u8 = 2;
 const BLANK: u8 = 4;
 const OPERATOR: u8 = 8;
 const DIGIT: u8 = 16;
+/// What a comment may begin with.
+const COMMENT: u8 = 32;
 
 /// The classes of each byte.
 static CLASS: [u8; 256] = {
@@ -75,8 +77,9 @@ static CLASS: [u8; 256] = {
             b'$' => WORD,
             // The vertical tab is blank since PostgreSQL 16, and an error before.
             b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c => BLANK,
-            b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'+' | b'-' | b'*'
-            | b'/' | b'%' | b'<' | b'>' | b'=' => OPERATOR,
+            b'-' | b'/' => OPERATOR | COMMENT,
+            b'~' | b'!' | b'@' | b'#' | b'^' | b'&' | b'|' | b'`' | b'?' | b'+' | b'*' | b'%'
+            | b'<' | b'>' | b'=' => OPERATOR,
             _ => 0,
         };
         at += 1;
@@ -87,6 +90,18 @@ static CLASS: [u8; 256] = {
 #[inline]
 fn is(byte: u8, class: u8) -> bool {
     CLASS.get(usize::from(byte)).is_some_and(|of| of & class != 0)
+}
+
+/// Whether a word goes on with this byte.
+#[inline]
+pub(super) fn is_word_byte(byte: u8) -> bool {
+    is(byte, WORD)
+}
+
+pub(super) fn leading(sql: &[u8]) -> Leading {
+    let blanks = sql.iter().take_while(|byte| is(**byte, BLANK)).count();
+    let rest = sql.get(blanks..).unwrap_or_default();
+    Leading { white_space: blanks > 0, comment: rest.starts_with(b"--") || rest.starts_with(b"/*") }
 }
 
 /// A place in a text, and how to read on.
@@ -123,7 +138,23 @@ impl<'a> Lexer<'a> {
     /// The first byte at or after `from` that is not of `class`, or the end.
     #[inline]
     fn run(&self, from: usize, class: u8) -> usize {
+        let (fours, _) = self.rest(from).as_chunks::<4>();
         let mut at = from;
+        for &[first, second, third, fourth] in fours {
+            if !is(first, class) {
+                return at;
+            }
+            if !is(second, class) {
+                return at + 1;
+            }
+            if !is(third, class) {
+                return at + 2;
+            }
+            if !is(fourth, class) {
+                return at + 3;
+            }
+            at += 4;
+        }
         while let Some(byte) = self.byte(at)
             && is(byte, class)
         {
@@ -136,6 +167,15 @@ impl<'a> Lexer<'a> {
     /// skipped: the next token will not be readable.
     #[inline]
     pub(super) fn peek(&mut self) -> Option<u8> {
+        let mut byte = self.byte(self.at)?;
+        if byte == b' ' {
+            self.at += 1;
+            byte = self.byte(self.at)?;
+        }
+        if is(byte, BLANK | COMMENT) { self.skip() } else { Some(byte) }
+    }
+
+    fn skip(&mut self) -> Option<u8> {
         loop {
             self.at = self.run(self.at, BLANK);
             let byte = self.byte(self.at);
@@ -196,7 +236,7 @@ impl<'a> Lexer<'a> {
     /// [`Unreadable`] if no token can be read here. The lexer is of no use afterwards.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Token>, Unreadable> {
-        match self.advance() {
+        match self.step() {
             Kind::End => Ok(None),
             Kind::Unreadable => Err(self.failure()),
             kind => Ok(Some(self.token(kind))),
@@ -214,8 +254,15 @@ impl<'a> Lexer<'a> {
         self.failure.unwrap_or(Unreadable::Unterminated)
     }
 
+    /// The same as [`Lexer::advance`], where a call costs less than the code.
+    #[inline(never)]
+    pub(super) fn step(&mut self) -> Kind {
+        self.advance()
+    }
+
     /// Reads the next token and says what it is; [`Lexer::token`] says where. This is the way in
     /// for the loop that every query passes: its answer fits a register.
+    #[inline(always)]
     pub(super) fn advance(&mut self) -> Kind {
         let Some(first) = self.peek() else { return Kind::End };
         let start = self.at;
@@ -459,6 +506,20 @@ impl<'a> Lexer<'a> {
                 _ => end += 1,
             }
         }
+        // `<=-1` is `<=` and `-1`: only with certain other characters in it may an operator of
+        // several end in a sign (docs, 4.1.3).
+        if matches!(self.byte(end - 1), Some(b'+' | b'-')) {
+            let text = self.sql.get(self.start..end).unwrap_or_default();
+            let may_end_so = text.iter().any(|byte| {
+                matches!(byte, b'~' | b'!' | b'@' | b'#' | b'%' | b'^' | b'&' | b'|' | b'`' | b'?')
+            });
+            while !may_end_so
+                && end > self.start + 1
+                && matches!(self.byte(end - 1), Some(b'+' | b'-'))
+            {
+                end -= 1;
+            }
+        }
         self.found(Kind::Operator, end)
     }
 }
@@ -547,8 +608,15 @@ mod tests {
         assert_eq!(texts("a+--b\nc"), ["a", "+", "c"]);
         assert_eq!(texts("a*/*b*/c"), ["a", "*", "c"]);
         assert_eq!(texts("a->>'b'"), ["a", "->>", "'b'"]);
-        assert_eq!(texts("a <=-1 @> b:=c :d"), ["a", "<=-", "1", "@>", "b", ":=", "c", ":", "d"]);
+        assert_eq!(
+            texts("a <=-1 @> b:=c :d"),
+            ["a", "<=", "-", "1", "@>", "b", ":=", "c", ":", "d"]
+        );
         assert_eq!(texts("1/-- x"), ["1", "/"]);
+        assert_eq!(
+            texts("a@-b *+-c - -d =+ 1"),
+            ["a", "@-", "b", "*", "+", "-", "c", "-", "-", "d", "=", "+", "1"]
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod lexer;
 mod properties;
 mod read;
 mod session;
+mod shapes;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -24,9 +25,10 @@ mod verdict;
 pub use facts::{Facts, FunctionFact, Identifier, Name, NoFacts, RelationFact, RelationKind};
 pub use fingerprint::fingerprint;
 pub(crate) use functions::is_primary_only_builtin;
+pub use shapes::{MAX_SHAPE_LITERALS, MAX_SHAPE_TEXT, MAX_SHAPES, ShapeCache};
 pub use verdict::{
-    BeginMode, ClientEncoding, Effects, EndKind, IsolationLevel, Lexing, Parameter, Pin, Reason,
-    SavepointAction, Sets, Span, StatementCount, Target, TrackedParameter, TrackedSet,
+    BeginMode, ClientEncoding, Effects, EndKind, IsolationLevel, Leading, Lexing, Parameter, Pin,
+    Reason, SavepointAction, Sets, Span, StatementCount, Target, TrackedParameter, TrackedSet,
     TransactionEnd, Unpins, Unreadable, Verdict,
 };
 
@@ -40,4 +42,10 @@ pub fn classify(sql: &[u8], lexing: &Lexing) -> Verdict {
 /// The same, with what the catalogue of the session's database knows.
 pub fn classify_with<F: Facts>(sql: &[u8], lexing: &Lexing, facts: &mut F) -> Verdict {
     classifier::Classifier::classify(sql, lexing, facts)
+}
+
+/// What a query string begins with. It looks at no more than the blanks at the beginning.
+#[must_use]
+pub fn leading(sql: &[u8]) -> Leading {
+    lexer::leading(sql)
 }

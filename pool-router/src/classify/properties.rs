@@ -2,11 +2,20 @@
 
 use proptest::prelude::*;
 
+use super::keywords::Keyword;
 use super::lexer::{Kind, Lexer};
 use super::tests::{READS, verdict};
 use super::*;
 
-/// The same statement, told otherwise: other case, other blanks, comments between tokens.
+/// Whether the word means the same in quotes: a name in small letters.
+fn is_plain_name(word: &str) -> bool {
+    Keyword::of(word.as_bytes()).is_none()
+        && word.starts_with(|first: char| first.is_ascii_lowercase() || first == '_')
+        && word.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+}
+
+/// The same statement, told otherwise: other case, other blanks, comments between tokens, names in
+/// quotes and out of them.
 fn retold(sql: &str, mut noise: impl FnMut() -> u8) -> String {
     let mut lexer = Lexer::new(sql.as_bytes(), true);
     let mut out = String::new();
@@ -29,6 +38,19 @@ fn retold(sql: &str, mut noise: impl FnMut() -> u8) -> String {
             4 => "\t/*/**/;*/\r\n",
             _ => "",
         });
+        let name = &sql[token.start..token.end];
+        if matches!(token.kind, Kind::Word | Kind::Quoted)
+            && is_plain_name(name)
+            && noise().is_multiple_of(4)
+        {
+            // A blank parts a name out of quotes from a word next to it, and nothing else.
+            match token.kind {
+                Kind::Word => out.push_str(&format!("\"{name}\"")),
+                _ => out.push_str(&format!(" {name} ")),
+            }
+            end = stop;
+            continue;
+        }
         for character in sql[start..stop].chars() {
             if token.kind == Kind::Word && noise() & 1 == 1 {
                 out.extend([if character.is_ascii_lowercase() {

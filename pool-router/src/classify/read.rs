@@ -32,6 +32,8 @@ enum Before {
     DistinctOn,
     /// `OPERATOR` before its parenthesis.
     OperatorWord,
+    /// `IS DISTINCT` and `IS NOT DISTINCT`, which `FROM` follows.
+    IsDistinct,
     /// `, TRUE`
     TrueArgument,
     /// Any other keyword, also where it is used as a name.
@@ -57,6 +59,17 @@ impl Before {
     }
 }
 
+/// What a name is that may come next, by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expects {
+    /// A column, an alias, anything but the name of a relation.
+    Other,
+    /// The name of a relation that is read.
+    Relation,
+    /// The name of a relation that is changed.
+    Changed,
+}
+
 /// How deep parentheses may nest before the finer rules give way to the safe answer.
 const TRACKED_DEPTH: usize = 64;
 
@@ -72,6 +85,11 @@ struct Body {
     cte_lists: u64,
     /// Bit n: behind the parenthesis opened at depth n an operand follows.
     operand_follows: u64,
+    /// Bit n: at depth n a `FROM` clause is being read, in which a comma goes before a relation.
+    from_clauses: u64,
+    /// Bit n: depth n holds the arguments of a function in whose syntax `FROM` is a word.
+    from_arguments: u64,
+    expects: Expects,
     /// The depth at which a call of `set_config` was opened.
     set_config: Option<usize>,
     /// `INTO` was read.
@@ -91,6 +109,9 @@ impl Body {
             qualifier: None,
             cte_lists: 0,
             operand_follows: 0,
+            from_clauses: 0,
+            from_arguments: 0,
+            expects: Expects::Other,
             set_config: None,
             into: false,
         }
@@ -101,6 +122,14 @@ impl Body {
     const fn pass(&mut self, before: Before) {
         self.before = before;
         self.qualifier = None;
+        self.expects = Expects::Other;
+    }
+
+    fn comma(&mut self) {
+        self.pass(Before::Comma);
+        if self.from_clauses & bit(self.depth) != 0 {
+            self.expects = Expects::Relation;
+        }
     }
 
     fn open(&mut self) {
@@ -115,8 +144,20 @@ impl Body {
             self.cte_lists &= !here;
         }
         self.depth += 1;
-        self.cte_lists &= !bit(self.depth);
+        let inside = bit(self.depth);
+        self.cte_lists &= !inside;
+        self.from_clauses &= !inside;
+        self.from_arguments &= !inside;
+        if let Before::Keyword(
+            Keyword::Extract | Keyword::Overlay | Keyword::Substring | Keyword::Trim,
+        ) = self.before
+        {
+            self.from_arguments |= inside;
+        }
+        // A join, or the relation behind ONLY, may stand in parentheses.
+        let expects = self.expects;
         self.pass(Before::Open);
+        self.expects = expects;
     }
 
     /// `None` if nothing is open.
@@ -126,6 +167,12 @@ impl Body {
             self.depth >= TRACKED_DEPTH || self.operand_follows & bit(self.depth) != 0;
         self.pass(if then_operand { Before::CloseThenOperand } else { Before::Close });
         Some(())
+    }
+
+    /// Whether a name that is not called may be a relation's.
+    #[inline]
+    fn asks(&self) -> bool {
+        self.expects == Expects::Relation || self.depth >= TRACKED_DEPTH
     }
 
     const fn in_cte_list(&self) -> bool {
@@ -175,7 +222,7 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
                     return if body.depth == 0 { Ok(()) } else { Err(Unreadable::Unbalanced) };
                 }
                 Kind::CloseBracket => body.pass(Before::CloseBracket),
-                Kind::Comma => body.pass(Before::Comma),
+                Kind::Comma => body.comma(),
                 Kind::Dot => {
                     if body.qualifier.is_none() {
                         body.before_name = Before::Operator;
@@ -183,7 +230,10 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
                     body.before = Before::Dot;
                 }
                 Kind::TypeCast => body.pass(Before::TypeCast),
-                Kind::Operator => body.pass(Before::Operator),
+                Kind::Operator => {
+                    self.operator(token);
+                    body.pass(Before::Operator);
+                }
                 Kind::Unreadable => return Err(self.lexer.failure()),
             }
             let kind = self.lexer.advance();
@@ -206,8 +256,33 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
         use Keyword as K;
         let before = body.before;
         let mut now = Before::Keyword(keyword);
+        let mut expects = Expects::Other;
         match keyword {
-            K::Select | K::Values | K::Table => body.cte_lists &= !bit(body.depth),
+            K::Select => {
+                let here = !bit(body.depth);
+                body.cte_lists &= here;
+                body.from_clauses &= here;
+                body.from_arguments &= here;
+            }
+            K::From => expects = from(body),
+            K::Where
+            | K::Group
+            | K::Having
+            | K::Window
+            | K::Order
+            | K::Limit
+            | K::Offset
+            | K::Fetch
+            | K::Union
+            | K::Except => body.from_clauses &= !bit(body.depth),
+            K::Intersect | K::For => body.from_clauses &= !bit(body.depth),
+            K::Join => expects = Expects::Relation,
+            K::Only | K::Lateral => expects = body.expects,
+            K::Values => body.cte_lists &= !bit(body.depth),
+            K::Table => {
+                body.cte_lists &= !bit(body.depth);
+                expects = Expects::Relation;
+            }
             K::With if matches!(before, Before::Start | Before::Open) => {
                 body.cte_lists |= bit(body.depth);
             }
@@ -215,32 +290,28 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
             K::By if before == Before::Keyword(K::Group) => now = Before::GroupBy,
             K::On if before == Before::Keyword(K::Distinct) => now = Before::DistinctOn,
             K::True if before == Before::Comma => now = Before::TrueArgument,
-            K::Update if before == Before::Keyword(K::For) => {
-                self.doubt(Reason::RowLock("FOR UPDATE"));
+            K::Distinct => {
+                if matches!(before, Before::Keyword(K::Is | K::Not)) {
+                    now = Before::IsDistinct;
+                }
+                self.implied_operators(&["=", "<>"], token);
             }
-            K::Share if before == Before::Keyword(K::For) => {
-                self.doubt(Reason::RowLock("FOR SHARE"));
+            K::In | K::Nullif | K::Case | K::Using | K::Natural => {
+                self.implied_operators(&["=", "<>"], token);
             }
-            // `FOR KEY SHARE` and `FOR NO KEY UPDATE` are the only clauses that begin so, though
-            // `substring(a FOR key)` looks alike.
-            K::Key if before == Before::Keyword(K::For) => {
-                self.doubt(Reason::RowLock("FOR KEY SHARE"));
-            }
-            K::No if before == Before::Keyword(K::For) => {
-                self.doubt(Reason::RowLock("FOR NO KEY UPDATE"));
-            }
-            K::Insert | K::Update | K::Delete | K::Merge => {
-                self.doubt(Reason::Writes(keyword.text()));
-            }
-            K::Into => {
-                self.doubt(Reason::SelectInto);
-                body.into = true;
+            K::Like => self.implied_operators(&["~~", "!~~"], token),
+            K::Ilike => self.implied_operators(&["~~*", "!~~*"], token),
+            K::Similar => self.implied_operators(&["~", "!~"], token),
+            K::Between => self.implied_operators(&["<", "<=", ">", ">="], token),
+            K::Insert | K::Update | K::Delete | K::Merge | K::Into | K::Share | K::Key | K::No => {
+                expects = self.writing_keyword(body, keyword);
             }
             K::Temp | K::Temporary if body.into => self.pin(Pin::TemporaryObject),
             _ => {}
         }
         // Only what a parenthesis follows can be a call.
-        if self.lexer.peek() == Some(b'(') {
+        let next = self.lexer.peek();
+        if next == Some(b'(') {
             match keyword {
                 K::Operator if before.ends_operand() || before == Before::Keyword(K::Using) => {
                     now = Before::OperatorWord;
@@ -251,47 +322,116 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
                     self.call(body, token, false);
                 }
             }
-        } else if keyword.category() == Category::Unreserved {
-            self.relation(body, token, false);
+        } else if (body.expects != Expects::Other || body.depth >= TRACKED_DEPTH)
+            && expects == Expects::Other
+            && keyword.category() != Category::Reserved
+        {
+            expects = self.relation_part(body, token, false, next);
         }
+        body.expects = expects;
         body.before = now;
         body.before_name = before;
         body.qualifier = Some(token);
     }
 
+    /// A keyword of a statement that changes data, or locks rows.
+    #[cold]
+    fn writing_keyword(&mut self, body: &mut Body, keyword: Keyword) -> Expects {
+        use Keyword as K;
+        let before = match body.before {
+            Before::Keyword(before) => Some(before),
+            _ => None,
+        };
+        match (keyword, before) {
+            (K::Update, Some(K::For)) => self.doubt(Reason::RowLock("FOR UPDATE")),
+            (K::Share, Some(K::For)) => self.doubt(Reason::RowLock("FOR SHARE")),
+            // `FOR KEY SHARE` and `FOR NO KEY UPDATE` are the only clauses that begin so, though
+            // `substring(a FOR key)` looks alike.
+            (K::Key, Some(K::For)) => self.doubt(Reason::RowLock("FOR KEY SHARE")),
+            (K::No, Some(K::For)) => self.doubt(Reason::RowLock("FOR NO KEY UPDATE")),
+            (K::Insert | K::Update | K::Delete | K::Merge, _) => {
+                self.doubt(Reason::Writes(keyword.text()));
+                // The actions of ON CONFLICT and MERGE name no relation.
+                let is_action = matches!(before, Some(K::Do | K::Then | K::Key));
+                if keyword == K::Update && !is_action {
+                    return Expects::Changed;
+                }
+            }
+            (K::Into, _) => {
+                self.doubt(Reason::SelectInto);
+                body.into = true;
+                if matches!(before, Some(K::Insert | K::Merge)) {
+                    return Expects::Changed;
+                }
+            }
+            _ => {}
+        }
+        Expects::Other
+    }
+
     /// An identifier that is no keyword.
     #[inline]
     fn name(&mut self, body: &mut Body, token: Token, quoted: bool) {
-        if body.before != Before::Dot {
+        let dotted = body.before == Before::Dot;
+        if !dotted {
             body.before_name = body.before;
             body.qualifier = None;
         }
-        if self.lexer.peek() == Some(b'(') {
+        let next = self.lexer.peek();
+        if next == Some(b'(') {
             self.call(body, token, quoted);
-        } else {
-            if matches!(self.text(token).first(), Some(b'p' | b'P')) {
-                self.check_system_name(token);
-                if body.into && is_temporary_schema(self.text(token)) {
-                    self.pin(Pin::TemporaryObject);
-                }
-            }
-            self.relation(body, token, quoted);
+            body.expects = Expects::Other;
+        } else if body.expects != Expects::Other || body.depth >= TRACKED_DEPTH || body.into {
+            body.expects = self.relation_part(body, token, quoted, next);
+        } else if dotted {
+            self.attribute(body, token, quoted);
+        } else if next == Some(b'.') && is_temporary_schema(self.text(token)) {
+            self.check_system_name(token);
         }
         body.before = Before::Name;
         body.qualifier = Some(token);
     }
 
+    /// A name where a relation's can stand, or a part of one.
+    fn relation_part(
+        &mut self,
+        body: &Body,
+        token: Token,
+        quoted: bool,
+        next: Option<u8>,
+    ) -> Expects {
+        if matches!(self.text(token).first(), Some(b'p' | b'P')) {
+            self.check_system_name(token);
+            if body.into && is_temporary_schema(self.text(token)) {
+                self.pin(Pin::TemporaryObject);
+            }
+        }
+        if next == Some(b'.') {
+            return body.expects;
+        }
+        if body.expects == Expects::Changed {
+            self.facts.written(self.full_name(body, token, quoted));
+        } else if body.asks() {
+            self.relation(body, token, quoted);
+        }
+        if body.depth >= TRACKED_DEPTH && body.before == Before::Dot {
+            self.attribute(body, token, quoted);
+        }
+        Expects::Other
+    }
+
     fn full_name(&self, body: &Body, token: Token, quoted: bool) -> Name<'a> {
         let qualifier = match (body.before, body.qualifier) {
-            (Before::Dot, Some(part)) => {
-                Some(Identifier { text: self.text(part), quoted: part.kind != Kind::Word })
-            }
+            (Before::Dot, Some(part)) => Some(self.identifier(part)),
             _ => None,
         };
         Name { qualifier, name: Identifier { text: self.text(token), quoted } }
     }
 
-    #[inline]
+    pub(super) fn identifier(&self, token: Token) -> Identifier<'a> {
+        Identifier { text: self.text(token), quoted: token.kind != Kind::Word }
+    }
+
     fn relation(&mut self, body: &Body, token: Token, quoted: bool) {
         let name = self.full_name(body, token, quoted);
         if let RelationFact::PrimaryOnly(kind) = self.facts.relation(name) {
@@ -299,10 +439,44 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
         }
     }
 
-    /// The relation that `COPY` names, or its schema.
-    pub(super) fn copied_relation(&mut self, token: Token) {
-        let quoted = token.kind == Kind::Quoted;
-        self.relation(&Body::new(0, Before::Start), token, quoted);
+    /// A name behind a dot that is neither called nor a relation's: `t.f` may be `f(t)`.
+    #[inline]
+    fn attribute(&mut self, body: &Body, token: Token, quoted: bool) {
+        if body.before_name != Before::TypeCast
+            && self.facts.attribute(self.full_name(body, token, quoted)) == FunctionFact::Writes
+        {
+            self.doubt(Reason::UnknownFunction(token.span()));
+        }
+    }
+
+    /// The relation that `COPY` reads.
+    pub(super) fn copied_relation(&mut self, qualifier: Option<Token>, token: Token) {
+        self.check_system_name(qualifier.unwrap_or(token));
+        self.check_system_name(token);
+        let name = Name {
+            qualifier: qualifier.map(|part| self.identifier(part)),
+            name: self.identifier(token),
+        };
+        if let RelationFact::PrimaryOnly(kind) = self.facts.relation(name) {
+            self.doubt(Reason::Relation(kind, token.span()));
+        }
+    }
+
+    /// An operator, or punctuation that is no other token's.
+    #[inline]
+    fn operator(&mut self, token: Token) {
+        let text = self.text(token);
+        // `[`, `:` and their like are none.
+        if !matches!(text.first(), Some(b'[' | b':' | b'.')) && self.facts.operator(text) {
+            self.doubt(Reason::Operator(token.span()));
+        }
+    }
+
+    /// The operators for which a word stands.
+    fn implied_operators(&mut self, operators: &[&str], token: Token) {
+        if operators.iter().any(|operator| self.facts.operator(operator.as_bytes())) {
+            self.doubt(Reason::Operator(token.span()));
+        }
     }
 
     /// A name before a parenthesis.
@@ -353,6 +527,20 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
             self.effects.sets.local = true;
         } else {
             self.session_effect(SessionEffect::SetConfig);
+        }
+    }
+}
+
+/// What `FROM` goes before.
+fn from(body: &mut Body) -> Expects {
+    let here = bit(body.depth);
+    match body.before {
+        Before::IsDistinct => Expects::Other,
+        Before::Keyword(Keyword::Delete) => Expects::Changed,
+        _ if body.from_arguments & here != 0 => Expects::Other,
+        _ => {
+            body.from_clauses |= here;
+            Expects::Relation
         }
     }
 }

@@ -641,58 +641,6 @@ fn encodings_by_name() {
 }
 
 #[test]
-fn facts_decide_before_the_lists() {
-    #[derive(Default)]
-    struct Catalogue {
-        functions: Vec<String>,
-        relations: Vec<String>,
-    }
-    fn full(name: Name<'_>) -> String {
-        let text = |part: Identifier<'_>| String::from_utf8_lossy(part.text).into_owned();
-        match name.qualifier {
-            Some(qualifier) => format!("{}.{}", text(qualifier), text(name.name)),
-            None => text(name.name),
-        }
-    }
-    impl Facts for Catalogue {
-        fn function(&mut self, name: Name<'_>) -> FunctionFact {
-            let name = full(name);
-            let fact = match name.as_str() {
-                "harmless" => FunctionFact::Harmless,
-                "lower" => FunctionFact::Writes,
-                _ => FunctionFact::Unknown,
-            };
-            self.functions.push(name);
-            fact
-        }
-        fn relation(&mut self, name: Name<'_>) -> RelationFact {
-            let name = full(name);
-            let fact = match name.as_str() {
-                "unlogged" => RelationFact::PrimaryOnly(RelationKind::Unlogged),
-                _ => RelationFact::Plain,
-            };
-            self.relations.push(name);
-            fact
-        }
-    }
-    let ask = |sql: &str| {
-        let mut catalogue = Catalogue::default();
-        let verdict = classify_with(sql.as_bytes(), &Lexing::default(), &mut catalogue);
-        (verdict.target, catalogue)
-    };
-    let (target, catalogue) =
-        ask("SELECT harmless(s.x(a)) FROM s.t JOIN data USING (b) WHERE a IN (1)");
-    assert_eq!(target, Target::Primary(Reason::UnknownFunction(Span { start: 18, end: 19 })));
-    assert_eq!(catalogue.functions, ["harmless", "s.x"]);
-    assert_eq!(catalogue.relations, ["s", "a", "s", "s.t", "data", "b", "a"]);
-    assert_eq!(ask("SELECT harmless(1)").0, Target::Read);
-    assert!(matches!(ask("SELECT lower('x')").0, Target::Primary(Reason::UnknownFunction(_))));
-    for sql in ["SELECT * FROM unlogged", "TABLE unlogged", "COPY unlogged TO STDOUT"] {
-        assert!(matches!(ask(sql).0, Target::Primary(Reason::Relation(..))), "{sql}");
-    }
-}
-
-#[test]
 fn what_may_run_again_on_another_server() {
     for sql in [
         "SET search_path = a, b",

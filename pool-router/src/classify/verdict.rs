@@ -113,6 +113,15 @@ impl ClientEncoding {
     }
 }
 
+/// What a query string begins with, before its first word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Leading {
+    /// Its first byte is a blank.
+    pub white_space: bool,
+    /// A comment stands before the first word.
+    pub comment: bool,
+}
+
 /// What a query string is: where it may run, what it does to its session, how much is in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use]

@@ -37,7 +37,7 @@ impl<'a> SessionFacts<'a> {
             snapshot,
             rules,
             memo,
-            understood: digest.is_some_and(|digest| digest.understands(client_encoding)),
+            understood: digest.is_some_and(|digest| digest.understands(|| client_encoding)),
         }
     }
 
@@ -150,5 +150,76 @@ impl Session {
     pub(super) fn demand(&mut self, sql: &[u8], known: Known<'_>) -> Demand {
         let repeats = known.context.settings.pool_mode == PoolMode::Session;
         Demand::of(&self.classify(sql, known), repeats)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::{DigestBuilder, FunctionName, LearnedSet};
+    use crate::classify::Lexing;
+
+    fn digest() -> Digest {
+        let mut builder = DigestBuilder::new(100, true);
+        for (kind, name, fact) in [
+            ("f", "f_read", "h"),
+            ("f", "f_write", "w"),
+            ("r", "u", "u"),
+            ("f", "größe", "w"),
+            ("o", "@+@", "w"),
+        ] {
+            builder.row(kind.as_bytes(), b"public", name.as_bytes(), fact.as_bytes()).unwrap();
+        }
+        builder.finish(Some(b"UTF8"), Some(b"UTF8"))
+    }
+
+    fn reads_in(snapshot: Option<&Snapshot>, encoding: &str, sql: &str) -> bool {
+        let rules = Rules::default();
+        let mut memo = FunctionMemo::default();
+        let mut facts = SessionFacts::new(snapshot, &rules, &mut memo, Some(encoding.as_bytes()));
+        classify_with(sql.as_bytes(), &Lexing::default(), &mut facts).target == Target::Read
+    }
+
+    #[test]
+    fn facts_decide() {
+        let snapshot = Snapshot::new(digest(), LearnedSet::default());
+        let reads = |sql| reads_in(Some(&snapshot), "UTF8", sql);
+        for sql in ["SELECT f_read(a) FROM t", "SELECT lower(a) FROM t", "SELECT größer FROM t"] {
+            assert!(reads(sql), "{sql}");
+        }
+        for sql in ["SELECT f_write(a)", "SELECT unknown(a)", "SELECT * FROM u", "SELECT größe()"]
+        {
+            assert!(!reads(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_known_at_first() {
+        for snapshot in [None, Some(&Snapshot::default())] {
+            let reads = |sql| reads_in(snapshot, "UTF8", sql);
+            assert!(reads("SELECT 1, lower('x')"));
+            for sql in ["SELECT a FROM t", "SELECT f_read(1)", "SELECT 1 FROM t"] {
+                assert!(!reads(sql), "{sql}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_encodings_have_no_facts_beyond_ascii() {
+        let snapshot = Snapshot::new(digest(), LearnedSet::default());
+        let reads = |sql| reads_in(Some(&snapshot), "LATIN1", sql);
+        assert!(reads("SELECT f_read(a) FROM t"));
+        for sql in ["SELECT a FROM tür", "SELECT a FROM tür.t", "SELECT größe()"] {
+            assert!(!reads(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_was_learned_decides() {
+        let f_read = FunctionName { name: b"f_read".as_slice().into(), schema: None };
+        let learned = LearnedSet::new(vec![f_read], Vec::new());
+        let snapshot = Snapshot::new(digest(), learned);
+        assert!(reads_in(Some(&snapshot), "UTF8", "SELECT a FROM v"));
+        assert!(!reads_in(Some(&snapshot), "UTF8", "SELECT F_Read(a) FROM v"));
     }
 }

@@ -417,6 +417,12 @@ impl<S> Relay<S> {
                     swallow_close(link, name);
                 }
             } else {
+                // Its server may still have one of that name which was closed elsewhere.
+                if !name.is_empty()
+                    && let Some(link) = &mut self.active
+                {
+                    prepare(link, name, self.session.statements.needed(name, node));
+                }
                 self.session.statements.unrecorded(name);
                 self.session.pinned = true;
             }

@@ -230,7 +230,8 @@ impl<S> Relay<S> {
         if link.params.set(status.name, status.value).is_err() {
             return true;
         }
-        if !matches!(self.phase, Phase::Ready) {
+        // What is set again after others have been served says nothing about the client.
+        if link.repeating || !matches!(self.phase, Phase::Ready) {
             return false;
         }
         let known = self.client.params.set(status.name, status.value).is_ok();

@@ -466,9 +466,9 @@ impl<S> Relay<S> {
         waits
     }
 
-    /// The hub rings when that is over: to ask it before would be to ask it for ever.
-    fn is_waiting_for_catalogue(&self) -> bool {
-        matches!(&self.phase, Phase::Startup(startup) if startup.catalogue == CatalogueWait::Waiting)
+    /// Whether all has been done for the welcome, and the hub will ring.
+    fn waits_for_catalogue(&mut self) -> bool {
+        self.startup().is_some_and(|startup| startup.catalogue == CatalogueWait::Waiting)
     }
 
     /// The welcome is to be given without the catalogue, if that is all that it waits for.
@@ -511,9 +511,7 @@ impl<S> Relay<S> {
 
     /// The server that is to be asked is known to be alive now: it can be asked.
     fn welcome_server_found(&mut self) -> bool {
-        if self.active.as_ref().is_some_and(|link| link.verified)
-            && !self.is_waiting_for_catalogue()
-        {
+        if self.active.as_ref().is_some_and(|link| link.verified) && !self.waits_for_catalogue() {
             self.doorbell = true;
         }
         false
@@ -522,7 +520,7 @@ impl<S> Relay<S> {
     /// The parameters may be set now: the hub is to know.
     fn welcome_set(&mut self) -> bool {
         if self.active.as_ref().is_some_and(|link| link.pipeline.is_releasable())
-            && !self.is_waiting_for_catalogue()
+            && !self.waits_for_catalogue()
         {
             self.doorbell = true;
         }

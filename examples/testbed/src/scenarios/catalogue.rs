@@ -67,19 +67,25 @@ struct Where<'a> {
 
 impl Where<'_> {
     fn of(&mut self, client: &mut RawClient, sql: &str) -> [usize; 2] {
-        self.marks += 1;
-        let mark = format!("/* where {} of {} */", self.marks, self.database);
-        let reply = client.query(&format!("{sql} {mark}"));
-        assert!(reply.errors.is_empty(), "{sql}: {:?}", reply.errors);
-        let simple = runs(self.cluster, self.database, &mark);
-        self.marks += 1;
-        let mark = format!("/* where {} of {} */", self.marks, self.database);
+        let simple = self.once(client, sql);
+        let mark = self.mark();
         let reply = client.extended(&format!("{sql} {mark}"), &[]);
         assert!(reply.errors.is_empty(), "{sql}: {:?}", reply.errors);
-        let extended = runs(self.cluster, self.database, &mark);
-        // The log of the extended protocol has the statement once for its execution.
-        assert_eq!(extended, simple, "{sql}");
+        assert_eq!(runs(self.cluster, self.database, &mark), simple, "{sql}");
         simple
+    }
+
+    /// By the simple protocol alone.
+    fn once(&mut self, client: &mut RawClient, sql: &str) -> [usize; 2] {
+        let mark = self.mark();
+        let reply = client.query(&format!("{sql} {mark}"));
+        assert!(reply.errors.is_empty(), "{sql}: {:?}", reply.errors);
+        runs(self.cluster, self.database, &mark)
+    }
+
+    fn mark(&mut self) -> String {
+        self.marks += 1;
+        format!("/* where {} of {} */", self.marks, self.database)
     }
 }
 
@@ -197,6 +203,32 @@ pub fn foreign_tables(scenario: &Scenario) {
     client.close();
 }
 
+/// What a standby has refused once is sent to the primary from then on, by whomever and in whatever
+/// statement.
+pub fn refusals_teach(scenario: &Scenario) {
+    let cluster = Cluster::shared();
+    let database = cluster.create_database_with(
+        "CREATE SEQUENCE numbers;
+         CREATE FUNCTION hidden(a int) RETURNS int LANGUAGE plpgsql STABLE AS
+             $$ BEGIN EXECUTE $q$SELECT next$q$ || $q$val('num$q$ || $q$bers')$q$; RETURN a; END $$",
+    );
+    cluster.log_statements(&database);
+    cluster.wait_replayed();
+    let config = scenario.config().weights(0, 1).line("log_min_messages = info");
+    let proxy = scenario.start(cluster, &config);
+    let mut client = proxy.connect(&database);
+    let mut places = Where { cluster, database: &database, marks: 0 };
+    assert_eq!(places.once(&mut client, "SELECT hidden(1)"), [1, 1], "healed");
+    client.close();
+    let mut client = proxy.connect(&database);
+    for sql in ["SELECT hidden(1)", "select HIDDEN(2)", "SELECT 1 + public.hidden(3)"] {
+        assert_eq!(places.of(&mut client, sql), PRIMARY, "{sql}");
+    }
+    client.close();
+    let log = proxy.log();
+    assert!(log.contains("function hidden writes: learned from a refusal of node 1"), "{log}");
+}
+
 /// A change that was made elsewhere is noticed after `relcache_expire`.
 pub fn facts_expire(scenario: &Scenario) {
     let cluster = Cluster::shared();
@@ -209,7 +241,7 @@ pub fn facts_expire(scenario: &Scenario) {
     let mut places = Where { cluster, database: &database, marks: 0 };
     assert_eq!(places.of(&mut client, "SELECT f_stable(1)"), STANDBY);
     cluster.sql(Node::Primary, &database, "ALTER FUNCTION f_stable(int) VOLATILE");
-    wait_for("the change is noticed", || places.of(&mut client, "SELECT f_stable(1)") == PRIMARY);
+    wait_for("the change is noticed", || places.once(&mut client, "SELECT f_stable(1)") == PRIMARY);
     client.close();
 }
 
@@ -228,11 +260,11 @@ pub fn changes_are_noticed(scenario: &Scenario) {
     for _ in 0..3 {
         assert_eq!(places.of(&mut client, "SELECT f_stable(1)"), PRIMARY);
     }
-    wait_for("reads are spread again", || places.of(&mut client, "SELECT a FROM t") == STANDBY);
+    wait_for("reads are spread again", || places.once(&mut client, "SELECT a FROM t") == STANDBY);
     assert_eq!(places.of(&mut client, "SELECT f_stable(1)"), PRIMARY);
     client.query("ALTER FUNCTION f_stable(int) STABLE").ok();
     wait_for("the function is harmless again", || {
-        places.of(&mut client, "SELECT f_stable(1)") == STANDBY
+        places.once(&mut client, "SELECT f_stable(1)") == STANDBY
     });
     client.close();
 }

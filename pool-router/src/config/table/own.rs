@@ -10,7 +10,8 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "Server connections, in use or idle, per node and (user, database). 0: as many as \
      num_init_children.";
     "max_server_connections" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
-    "Server connections per node in all. 0: num_init_children times max_pool, Pgpool-II's bound.";
+    "Server connections per node in all, beside one or two that look up catalogues at times. 0: \
+     num_init_children times max_pool, Pgpool-II's bound.";
     "min_pool_size" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
     "Server connections per node and (user, database) that are kept open once they were needed.";
     "workers" Global, int(0, 1024), "0", Restart, Verdict::Honoured,
