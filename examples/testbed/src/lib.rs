@@ -170,6 +170,7 @@ macro_rules! suite {
             catalogue::changes_are_noticed,
             catalogue::refusals_teach,
             catalogue::facts_expire,
+            catalogue::first_login_with_parameters,
             pgbench::tpcb,
             pgbench::select_only,
             copy::copy_in,

@@ -20,6 +20,7 @@ use arc_swap::{ArcSwap, Guard};
 pub use digest::{Digest, DigestBuilder, UnexpectedRow};
 pub use lookup::{Lookup, LookupError, LookupOrder, LookupPlan, LookupTurn};
 pub use memory::{FunctionName, Learned, LearnedSet, culprits};
+pub use query::{major, text as query_text};
 pub(crate) use schedule::{Catalogues, Due};
 
 /// All that is known of one database at one time.

@@ -28,7 +28,8 @@ const PARSED_BODIES: u32 = 14;
 
 /// The query for a server of this major version. It answers with `most` rows at the most, and is
 /// given up by the server after `timeout`.
-pub(crate) fn text(major: u32, most: u32, timeout: Duration) -> String {
+#[must_use]
+pub fn text(major: u32, most: u32, timeout: Duration) -> String {
     let (writing, server) = primary_only();
     let (tree, body) = if major >= PARSED_BODIES {
         ("p.prosqlbody::text", "pg_get_function_sqlbody(r.oid)")
@@ -47,7 +48,8 @@ pub(crate) fn text(major: u32, most: u32, timeout: Duration) -> String {
 
 /// The major version in a reported `server_version`, such as `15.4 (Debian 15.4-1)`, `9.6.2` or
 /// `18beta1`. 0 if there is none.
-pub(crate) fn major(server_version: &[u8]) -> u32 {
+#[must_use]
+pub fn major(server_version: &[u8]) -> u32 {
     let digits = server_version.iter().take_while(|byte| byte.is_ascii_digit());
     digits.fold(0, |number: u32, digit| {
         number.saturating_mul(10).saturating_add(u32::from(digit - b'0'))

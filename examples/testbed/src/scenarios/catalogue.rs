@@ -3,7 +3,7 @@
 
 use crate::cluster::{APP, wait_for};
 use crate::raw_client::RawClient;
-use crate::{Cluster, Node, Scenario};
+use crate::{Cluster, Node, Scenario, wire};
 
 const SCHEMA: &str = r#"
     CREATE TABLE t (a int);
@@ -267,4 +267,21 @@ pub fn changes_are_noticed(scenario: &Scenario) {
         places.once(&mut client, "SELECT f_stable(1)") == STANDBY
     });
     client.close();
+}
+
+/// The first client of a database asks for parameters, which its server has to be asked for, while
+/// the catalogue is still looked up: it waits for both, and holds nobody up.
+pub fn first_login_with_parameters(scenario: &Scenario) {
+    let cluster = Cluster::shared();
+    let database = cluster.create_database();
+    let proxy = scenario.start(cluster, &scenario.config());
+    let mut first = RawClient::open(&proxy.address());
+    let wanted = [("user", APP), ("database", &*database), ("DateStyle", "German")];
+    first.send(&wire::startup(wire::PROTOCOL_3_0, &wanted));
+    first.finish_login().unwrap_or_else(|fault| panic!("login refused: {fault:?}"));
+    assert_eq!(first.query("SELECT date '2000-02-01'").value(), "01.02.2000");
+    let mut second = proxy.connect(&database);
+    assert_eq!(second.query("SELECT 1").value(), "1");
+    first.close();
+    second.close();
 }
