@@ -663,6 +663,12 @@ impl Pipeline {
         self.is_settled() && self.status == TransactionStatus::Idle
     }
 
+    /// Whether the next reply answers a request of the proxy's own.
+    #[must_use]
+    pub fn is_swallowing(&self) -> bool {
+        matches!(self.queue.front(), Some(Entry::Sent(_, Disposition::Swallow, _)))
+    }
+
     /// Whether the server is reading copy data from the client.
     #[must_use]
     pub fn is_copying_in(&self) -> bool {

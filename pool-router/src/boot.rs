@@ -9,6 +9,7 @@ use crate::config::{self, Level, LogLevel, Notice, Settings, reference};
 use crate::context::Context;
 use crate::hba::Hba;
 use crate::passwd::PoolPasswd;
+use crate::rules::Rules;
 
 /// Bytes above which a configuration file is taken for something else (16 MiB); for the runtimes, which
 /// read the files.
@@ -94,7 +95,11 @@ pub fn boot(
             Err(why) => return Err(failure(format!("could not read {path}: {why}"))),
         }
     }
-    let context = Context { settings: Arc::new(settings), hba, passwords, mock_seed: seed };
+    let rules = Rules::compile(&settings).map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        failure(lines.join("\n"))
+    })?;
+    let context = Context { settings: Arc::new(settings), rules, hba, passwords, mock_seed: seed };
     Ok(Boot::Serve(Arc::new(context), notices))
 }
 

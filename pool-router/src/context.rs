@@ -6,11 +6,14 @@ use std::sync::Arc;
 use crate::config::Settings;
 use crate::hba::Hba;
 use crate::passwd::PoolPasswd;
+use crate::rules::Rules;
 
-/// Settings, host-based authentication and passwords, as of one load.
+/// Settings, routing rules, host-based authentication and passwords, as of one load.
 pub struct Context {
     /// The settings.
     pub settings: Arc<Settings>,
+    /// What the settings say about routing, compiled.
+    pub rules: Rules,
     /// `pool_hba.conf`, if `enable_pool_hba` is on.
     pub hba: Option<Hba>,
     /// `pool_passwd`.

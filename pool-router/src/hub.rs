@@ -20,6 +20,9 @@ use pgwire_core::params::Params;
 use pgwire_core::time::Instant;
 use slab::Slab;
 
+use crate::catalogue::{
+    Catalogues, Cell, Digest, Due, Learned, LearnedSet, LookupError, LookupOrder, LookupPlan,
+};
 use crate::config::{BackendHost, Settings};
 use crate::identity::{Identity, Parameter};
 use crate::ids::{ClientId, GroupId, IdentityId, NodeId, PoolKey, ServerId};
@@ -48,6 +51,9 @@ pub enum Command<S, D> {
     Cancel(CancelOrder),
     /// Wake this client's task: it has events, or is to look again.
     Ring(D),
+    /// Dial the target, run a [`crate::login::Login`] and then a [`crate::catalogue::Lookup`] over
+    /// the connection, and report [`Hub::looked_up`].
+    LookUp(Box<LookupPlan>),
 }
 
 /// A cancel request to be sent to a server.
@@ -134,6 +140,7 @@ pub struct Hub<S, D> {
     commands: VecDeque<Command<S, D>>,
     /// Cancel requests under way.
     cancels: usize,
+    catalogues: Catalogues,
     shutdown: Option<Shutdown>,
 }
 
@@ -151,6 +158,7 @@ impl<S, D: Clone> Hub<S, D> {
             })
             .collect();
         Self {
+            catalogues: Catalogues::new(&settings),
             settings,
             nodes,
             identities: Slab::new(),
@@ -213,6 +221,9 @@ impl<S, D: Clone> Hub<S, D> {
         if let Some(entry) = self.identity_mut(key.identity) {
             entry.last_error = None;
             entry.base.get_or_insert(params);
+            let identity = entry.identity.clone();
+            self.catalogues.server_came(&identity.database, now);
+            self.order_lookups(now);
         }
         self.carry_out(server.node);
     }
@@ -251,14 +262,35 @@ impl<S, D: Clone> Hub<S, D> {
         }
     }
 
+    /// A look-up that was ordered has ended.
+    pub fn looked_up(
+        &mut self,
+        order: &LookupOrder,
+        result: Result<Digest, LookupError>,
+        now: Instant,
+    ) {
+        self.catalogues.finished(order, result, now);
+        self.order_lookups(now);
+    }
+
+    /// What refusals of standbys have taught, by database.
+    pub fn learned(&self) -> impl Iterator<Item = (&[u8], LearnedSet)> {
+        self.catalogues.learned()
+    }
+
     /// When [`Hub::handle_timeout`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.nodes.iter().filter_map(|node| node.pool.poll_timeout()).min()
+        let pools = self.nodes.iter().filter_map(|node| node.pool.poll_timeout());
+        pools.chain(self.catalogues.poll_timeout()).min()
     }
 
     /// Probes nodes that are down; closes what is idle or old.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.catalogues.poll_timeout().is_some_and(|at| now >= at) {
+            self.catalogues.handle_timeout(now);
+            self.order_lookups(now);
+        }
         for index in 0..self.nodes.len() {
             if let Some(node) = self.nodes.get_mut(index)
                 && node.pool.poll_timeout().is_some_and(|at| now >= at)
@@ -278,6 +310,7 @@ impl<S, D: Clone> Hub<S, D> {
             return;
         }
         self.shutdown = Some(how);
+        self.catalogues.stop();
         for (_, client) in &mut self.clients {
             client.inbox.push_back(Event::Terminate(how));
             self.commands.push_back(Command::Ring(client.doorbell.clone()));
@@ -348,18 +381,64 @@ impl<S, D: Clone> Hub<S, D> {
         identity: &Identity,
         secret: Option<Secret>,
         key: CancelKey,
-    ) -> Option<PoolKey> {
+        now: Instant,
+    ) -> Option<(PoolKey, Option<Arc<Cell>>)> {
         let id = self.intern(identity)?;
         let entry = self.identity_mut(id)?;
         if entry.secret.is_none() {
             entry.secret = secret;
         }
         entry.users += 1;
+        let exists = entry.base.is_some();
         let pool_key = PoolKey { group: entry.group, identity: id };
         let client = self.client_mut(client)?;
         client.key = Some(key);
         client.pool_key = Some(pool_key);
-        Some(pool_key)
+        let cell = self.catalogues.client_came(&identity.database, exists, now);
+        self.order_lookups(now);
+        Some((pool_key, cell))
+    }
+
+    /// Whether the login of a client is to wait for its database's catalogue. If so its doorbell
+    /// will be rung.
+    pub(crate) fn awaits_catalogue(
+        &mut self,
+        client: ClientId,
+        key: PoolKey,
+        now: Instant,
+    ) -> bool {
+        let Some(identity) = self.identity_of(key) else { return false };
+        self.catalogues.awaits(&identity.database, client, now)
+    }
+
+    /// A client has changed, or may have changed, its database's catalogue, and that is committed.
+    /// Returns the number of the change: [`Snapshot::covers`](crate::catalogue::Snapshot::covers).
+    pub fn catalogue_changed(&mut self, key: PoolKey, now: Instant) -> u64 {
+        let Some(identity) = self.identity_of(key) else { return 0 };
+        let change = self.catalogues.changed(&identity.database, now);
+        self.order_lookups(now);
+        change
+    }
+
+    /// Node `node` has refused as writing what a client of this pool asked it.
+    pub fn learn(&mut self, key: PoolKey, node: NodeId, learned: Learned, now: Instant) {
+        let Some(identity) = self.identity_of(key) else { return };
+        let database = String::from_utf8_lossy(&identity.database);
+        let new = self.catalogues.learn(&identity.database, learned, now);
+        for function in &new.functions {
+            tracing::info!(
+                %database,
+                "function {function} writes: learned from a refusal of node {}",
+                node.0
+            );
+        }
+        if let Some(statement) = new.statement {
+            tracing::info!(
+                %database,
+                "statements of shape {statement:016x} write: learned from a refusal of node {}",
+                node.0
+            );
+        }
     }
 
     /// The ParameterStatus values for a client of this identity that asked for `tracked`.
@@ -486,6 +565,9 @@ impl<S, D: Clone> Hub<S, D> {
         }
         let gone = self.clients.remove(index);
         if let Some(key) = gone.pool_key {
+            if let Some(identity) = self.identity_of(key) {
+                self.catalogues.client_left(&identity.database, client);
+            }
             self.drop_user(key.identity);
         }
         if !gone.admitted {
@@ -566,6 +648,63 @@ impl<S, D: Clone> Hub<S, D> {
             node.owners.insert(server, key);
         }
         self.commands.push_back(Command::Connect(plan));
+    }
+
+    /// Orders the look-ups that are due, and tells those who waited for one that is over.
+    fn order_lookups(&mut self, now: Instant) {
+        while let Some(due) = self.catalogues.pop_due() {
+            match self.lookup_plan(&due) {
+                Some(login) => {
+                    let plan = Box::new(LookupPlan { login, order: due.order });
+                    self.commands.push_back(Command::LookUp(plan));
+                }
+                None => {
+                    let error = LookupError::Connect(ConnectError::NoSuchNode);
+                    self.catalogues.finished(&due.order, Err(error), now);
+                }
+            }
+        }
+        while let Some(client) = self.catalogues.pop_ready() {
+            if let Some(entry) = self.client_mut(client) {
+                let doorbell = entry.doorbell.clone();
+                self.commands.push_back(Command::Ring(doorbell));
+            }
+        }
+    }
+
+    /// How to log in for a look-up: as somebody who could before.
+    fn lookup_plan(&self, due: &Due) -> Option<LoginPlan> {
+        let node = due.order.node;
+        let backend = self.settings.backends.get(node.index())?;
+        let known = |entry: &&IdentityEntry| {
+            entry.base.is_some() && entry.identity.database == due.order.database
+        };
+        let candidates = || self.identities.iter().map(|(_, entry)| entry).filter(known);
+        let turn = (due.failures / 2).checked_rem(candidates().count())?;
+        let entry = candidates().nth(turn)?;
+        let identity = Identity {
+            user: entry.identity.user.clone(),
+            database: entry.identity.database.clone(),
+            parameters: vec![(b"application_name".as_slice().into(), b"pgweir".as_slice().into())],
+            password_digest: None,
+        };
+        Some(LoginPlan {
+            // Of no pool.
+            server: ServerId { node, index: u32::MAX, generation: 0 },
+            host: backend.host.clone(),
+            port: backend.port,
+            identity: Arc::new(identity),
+            secret: entry.secret.clone(),
+            must_be_primary: node == self.settings.primary_node(),
+            connect_timeout: backend.connect_timeout,
+            login_timeout: self.settings.server_login_timeout,
+            pipeline_limit: 1,
+        })
+    }
+
+    fn identity_of(&self, key: PoolKey) -> Option<Arc<Identity>> {
+        let index = usize::try_from(key.identity.0).ok()?;
+        Some(self.identities.get(index)?.identity.clone())
     }
 
     fn tell(&mut self, client: ClientId, event: Event<S>) {

@@ -4,6 +4,7 @@
 #[cfg(feature = "cli")]
 pub mod boot;
 pub mod buffers;
+pub mod catalogue;
 pub mod classify;
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -20,7 +21,8 @@ mod outbox;
 pub mod passwd;
 pub mod pool;
 pub mod relay;
-mod route;
+pub mod route;
+pub mod rules;
 mod sizes;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -27,6 +27,10 @@ pub struct Link<S> {
     pub(crate) output: Outbox,
     /// A message longer than the buffer is coming in: whether its pieces go to the client.
     pub(crate) streaming: Streaming,
+    /// The version of its client's settings that it has.
+    pub(crate) settings: u64,
+    /// Settings are being repeated on it.
+    pub(crate) repeating: bool,
     /// Whether a look at the socket has shown it alive since it was lent.
     pub(crate) verified: bool,
 }
@@ -57,6 +61,8 @@ impl<S> Link<S> {
             input: InBuf::default(),
             output: Outbox::default(),
             streaming: Streaming::Forward,
+            settings: 0,
+            repeating: false,
             verified: true,
         }
     }

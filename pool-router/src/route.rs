@@ -1,15 +1,30 @@
 //! Which node a statement goes to.
 
-use crate::config::Settings;
-use crate::ids::NodeId;
+mod after_write;
 
-/// Chooses nodes for reads: once for a session, or for each statement
+use crate::config::{Backend, Settings};
+use crate::ids::NodeId;
+use crate::rules::{Preference, PreferredNode, Rules, SessionNames};
+
+pub use after_write::AfterWrite;
+
+/// Chooses nodes for the reads of one session: once for the session, or for each statement
 /// (`statement_level_load_balance`), at random by `backend_weight`.
 ///
+/// The redirect lists go before: [`Balancer::session_starts`] finds the entry that fits the
+/// session, and each choice then takes its node with its ratio as the probability.
+///
+/// * `primary` or a node id: that node, whatever its weight, else one of the *others* by weight.
+/// * `standby`: one of the standbys by weight, else the primary.
+///
+/// Where no node that may be chosen has a weight, it is the primary. A named node that does not
+/// exist or is skipped counts as if the entry was not there.
+///
 /// The random numbers come from a seed; equal seeds choose alike.
-#[derive(Debug)]
-pub(crate) struct Balancer {
+#[derive(Debug, Clone)]
+pub struct Balancer {
     state: u64,
+    preference: Option<Preference>,
     /// The session's node for reads.
     chosen: Option<NodeId>,
     /// Nodes (by bit) that refused the statement at hand.
@@ -19,9 +34,12 @@ pub(crate) struct Balancer {
 }
 
 impl Balancer {
-    pub(crate) fn new(settings: &Settings, seed: u64) -> Self {
+    /// A balancer for a session of which nothing is known yet.
+    #[must_use]
+    pub fn new(settings: &Settings, seed: u64) -> Self {
         Self {
-            state: seed | 1,
+            state: seed,
+            preference: None,
             chosen: None,
             skipped: 0,
             enabled: settings.load_balance_mode && settings.backends.len() > 1,
@@ -29,13 +47,24 @@ impl Balancer {
         }
     }
 
+    /// The session is logged in under these names: looks up the redirect lists, and forgets what was
+    /// chosen.
+    ///
+    /// The application name is the one of the startup packet. As in Pgpool-II, a later `SET
+    /// application_name` moves no session; an embedder who wants that calls this again.
+    pub fn session_starts(&mut self, rules: &Rules, names: &SessionNames<'_>) {
+        self.preference = rules.preference(names);
+        self.chosen = None;
+    }
+
     /// Whether reads may leave the primary at all.
-    pub(crate) fn is_enabled(&self) -> bool {
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
         self.enabled
     }
 
     /// The node for a read.
-    pub(crate) fn node(&mut self, settings: &Settings) -> NodeId {
+    pub fn node(&mut self, settings: &Settings) -> NodeId {
         match self.chosen {
             Some(node) if self.skipped & bit(node) == 0 => node,
             Some(_) | None => {
@@ -50,44 +79,81 @@ impl Balancer {
     }
 
     /// The node cannot take the statement at hand. False if it is the primary: then nobody can.
-    pub(crate) fn skip(&mut self, node: NodeId, primary: NodeId) -> bool {
+    pub fn skip(&mut self, node: NodeId, primary: NodeId) -> bool {
         self.skipped |= bit(node);
         node != primary
     }
 
     /// The statement at hand has found its node.
-    pub(crate) fn settled(&mut self) {
+    pub fn settled(&mut self) {
         self.skipped = 0;
     }
 
     fn draw(&mut self, settings: &Settings) -> NodeId {
         let primary = settings.primary_node();
+        let Some(preference) = self.preference else {
+            return self.by_weight(settings, |_| true).unwrap_or(primary);
+        };
+        let fits = self.unit() < preference.ratio;
+        let named = match preference.node {
+            PreferredNode::Primary => Some(primary),
+            PreferredNode::Id(id) => {
+                nodes(settings).find(|(_, backend)| backend.id == id).map(|(node, _)| node)
+            }
+            PreferredNode::Standby => {
+                let standby =
+                    if fits { self.by_weight(settings, |node| node != primary) } else { None };
+                return standby.unwrap_or(primary);
+            }
+        };
+        match named.filter(|node| self.skipped & bit(*node) == 0) {
+            Some(node) if fits => node,
+            Some(avoided) => self.by_weight(settings, |node| node != avoided).unwrap_or(primary),
+            None => self.by_weight(settings, |_| true).unwrap_or(primary),
+        }
+    }
+
+    /// One of the usable nodes that pass; `None` if none with a weight does.
+    fn by_weight(
+        &mut self,
+        settings: &Settings,
+        passes: impl Fn(NodeId) -> bool,
+    ) -> Option<NodeId> {
+        let dart = self.unit();
+        let skipped = self.skipped;
         let candidates = || {
-            settings.backends.iter().enumerate().filter_map(|(index, backend)| {
-                let node = NodeId(u16::try_from(index).ok()?);
-                let usable = backend.weight > 0.0 && self.skipped & bit(node) == 0;
-                usable.then_some((node, backend.weight))
+            nodes(settings).filter(|(node, backend)| {
+                backend.weight > 0.0 && skipped & bit(*node) == 0 && passes(*node)
             })
         };
-        let total: f64 = candidates().map(|(_, weight)| weight).sum();
-        // xorshift64*: enough for spreading, and the same on every machine.
-        let mut x = self.state;
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        let bits = u32::try_from(x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32).unwrap_or(0);
-        let mut dart = f64::from(bits) / f64::from(u32::MAX) * total;
-        let mut node = primary;
-        for (candidate, weight) in candidates() {
-            node = candidate;
-            dart -= weight;
-            if dart <= 0.0 {
+        let total: f64 = candidates().map(|(_, backend)| backend.weight).sum();
+        let mut left = dart * total;
+        let mut hit = None;
+        for (node, backend) in candidates() {
+            hit = Some(node);
+            left -= backend.weight;
+            if left < 0.0 {
                 break;
             }
         }
-        self.state = x;
-        node
+        hit
     }
+
+    /// A number from 0 to below 1.
+    fn unit(&mut self) -> f64 {
+        // SplitMix64 (Steele, Lea and Flood, 2014): any seed is good, and the same on every machine.
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        let bits = u32::try_from(z >> 32).unwrap_or(0);
+        f64::from(bits) / 4_294_967_296.0
+    }
+}
+
+fn nodes(settings: &Settings) -> impl Iterator<Item = (NodeId, &Backend)> {
+    (0_u16..).map(NodeId).zip(&settings.backends)
 }
 
 fn bit(node: NodeId) -> u128 {

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pgwire_core::encode;
+use pool_router::catalogue::{Digest, Lookup, LookupError, LookupOrder, LookupPlan, LookupTurn};
 use pool_router::hub::CancelOrder;
 use pool_router::io::{Io, Transfer};
 use pool_router::link::Link;
@@ -65,6 +66,41 @@ async fn log_in(shared: &Shared, plan: LoginPlan) -> Result<Box<Link<Socket>>, C
             LoginTurn::Wait(_) => {}
         }
     }
+}
+
+/// Looks up a catalogue over a connection of its own, and reports the outcome.
+pub(crate) fn look_up(shared: Arc<Shared>, plan: LookupPlan) {
+    shared.clone().spawn(async move {
+        let LookupPlan { login, order } = plan;
+        let result = match log_in(&shared, login).await {
+            Ok(link) => ask(&shared, &order, link).await,
+            Err(error) => Err(error.into()),
+        };
+        shared.with_hub(|hub, now| hub.looked_up(&order, result, now));
+    });
+}
+
+async fn ask(
+    shared: &Shared,
+    order: &LookupOrder,
+    link: Box<Link<Socket>>,
+) -> Result<Digest, LookupError> {
+    let mut lookup = Lookup::new(order, link, shared.now());
+    let mut alarm = Alarm::default();
+    poll_fn(|cx| {
+        loop {
+            let now = shared.now();
+            match with_buffers(|buffers| lookup.drive(&mut TaskIo(cx), buffers, now)) {
+                LookupTurn::Wait(deadline) => {
+                    if !alarm.set(shared, deadline, cx) {
+                        return Poll::Pending;
+                    }
+                }
+                LookupTurn::Done(result) => return Poll::Ready(result),
+            }
+        }
+    })
+    .await
 }
 
 /// Says goodbye and closes.

@@ -139,6 +139,7 @@ impl Shared {
                 Command::Ring(doorbell) => doorbell.ring(),
                 Command::Connect(plan) => orders::connect(self.clone(), plan),
                 Command::Close(link) => orders::close(*link),
+                Command::LookUp(plan) => orders::look_up(self.clone(), *plan),
                 Command::Cancel(order) => orders::cancel(self.clone(), order),
             }
         }

@@ -51,6 +51,8 @@ pub enum RelationKind {
     Foreign,
     /// A view, or a table with row security, over something that writes, locks or is the server's own.
     View,
+    /// A sequence: a standby's is ahead of the primary's (the log is written for 32 values at once).
+    Sequence,
     /// The catalogue has not been looked at yet.
     NotLookedUp,
 }
@@ -62,6 +64,7 @@ impl fmt::Display for RelationKind {
             Self::Unlogged => "unlogged table",
             Self::Foreign => "foreign table",
             Self::View => "view over what a standby cannot do",
+            Self::Sequence => "sequence",
             Self::NotLookedUp => "relation not looked up yet",
         })
     }

@@ -9,6 +9,7 @@
 //! with the harmless ones that PostgreSQL 16 to 18 added. [`WRITING`] and [`SERVER`] part the
 //! other volatile ones between them; a name in no list is unknown, which is the safe answer.
 
+use super::facts::Name;
 use super::verdict::Pin;
 
 /// What a call of a built-in function means.
@@ -624,6 +625,24 @@ static INDEX: [Slot; SLOTS] = {
     slots
 };
 
+/// The built-in functions that only the primary may run: those that write or the like, then those
+/// that answer for one server or session.
+pub(crate) fn primary_only() -> (&'static [&'static str], &'static [&'static str]) {
+    (&WRITING, &SERVER)
+}
+
+/// Whether calls of this built-in function belong on the primary. Names are as the catalogue has
+/// them.
+pub(crate) fn is_primary_only(name: &[u8]) -> bool {
+    matches!(builtin(name, true), Builtin::Writing(_) | Builtin::Server(_))
+}
+
+/// Whether this is a built-in function that any node may run.
+#[cfg(test)]
+pub(crate) fn is_known_harmless(name: &[u8]) -> bool {
+    builtin(name, true) == Builtin::Harmless
+}
+
 /// Looks a function up. `exact` for a quoted name, whose case counts.
 pub(super) fn builtin(name: &[u8], exact: bool) -> Builtin {
     if is_harmless(name, exact) {
@@ -639,6 +658,14 @@ pub(super) fn builtin(name: &[u8], exact: bool) -> Builtin {
         return Builtin::Server("pg_stat_get_*");
     }
     Builtin::Unknown
+}
+
+/// Whether PostgreSQL's own function of this name writes, or answers for one server or session. Case
+/// is ignored: too many is the safe side.
+pub(crate) fn is_primary_only_builtin(name: Name<'_>) -> bool {
+    let of_system = |schema: &[u8]| schema.eq_ignore_ascii_case(b"pg_catalog");
+    name.qualifier.is_none_or(|schema| of_system(schema.text))
+        && matches!(builtin(name.name.text, false), Builtin::Writing(_) | Builtin::Server(_))
 }
 
 fn is_harmless(name: &[u8], exact: bool) -> bool {

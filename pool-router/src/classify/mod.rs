@@ -9,7 +9,8 @@ mod classifier;
 mod commands;
 mod exact;
 mod facts;
-mod functions;
+mod fingerprint;
+pub(crate) mod functions;
 mod keywords;
 mod lexer;
 #[cfg(test)]
@@ -22,6 +23,8 @@ mod tests;
 mod verdict;
 
 pub use facts::{Facts, FunctionFact, Identifier, Name, NoFacts, RelationFact, RelationKind};
+pub use fingerprint::fingerprint;
+pub(crate) use functions::is_primary_only_builtin;
 pub use shapes::{MAX_SHAPE_LITERALS, MAX_SHAPE_TEXT, MAX_SHAPES, ShapeCache};
 pub use verdict::{
     BeginMode, ClientEncoding, Effects, EndKind, IsolationLevel, Leading, Lexing, Parameter, Pin,

@@ -117,6 +117,19 @@ pub enum Problem {
         /// What the parameter accepts.
         accepted: String,
     },
+    /// An entry of a list that the parameter does not admit.
+    #[error("invalid entry of `{name}`: {entry}{reason}; accepted: {accepted}")]
+    InvalidEntry {
+        /// The parameter.
+        name: &'static str,
+        /// The entry in backquotes with a colon behind it; empty when all of them together are
+        /// at fault.
+        entry: String,
+        /// What is wrong with it.
+        reason: String,
+        /// What would be accepted.
+        accepted: &'static str,
+    },
     /// A value that Pgpool-II honours and pgweir will not pretend to.
     #[error("`{name} = {found}` is refused: {reason}; accepted: {accepted}")]
     Refused {

@@ -11,6 +11,7 @@ use super::settings::{Backend, BackendFlags, BackendHost, Settings};
 use super::table::{self, Found, Kind, Parameter, Verdict};
 use super::value::{FlagWords, HIDDEN, Key, Stored, Value, Values};
 use super::{MAX_INCLUDE_DEPTH, MAX_INCLUDES};
+use crate::rules::Rules;
 
 /// A configuration that can be run.
 #[derive(Debug, Clone)]
@@ -376,11 +377,55 @@ impl Loader<'_> {
             let origin = Origin::whole(file);
             self.errors.push(ConfigError { origin, problem: Problem::NothingToListenOn });
         }
+        self.check_rules(settings, file);
         let balanced = settings.load_balance_mode && !settings.backends.is_empty();
         if balanced && settings.backends.iter().all(|node| node.weight == 0.0) {
             self.notice(
                 settings.origin("backend_weight0").cloned(),
                 "every backend_weight is 0: all reads go to the primary".to_owned(),
+            );
+        }
+    }
+}
+
+impl Loader<'_> {
+    /// The lists that route statements and sessions.
+    fn check_rules(&mut self, settings: &Settings, file: &Arc<str>) {
+        let place = |name: &str| {
+            let origin = settings.origin(name).cloned();
+            origin.unwrap_or_else(|| Origin::whole(file))
+        };
+        match Rules::compile(settings) {
+            Ok(rules) => {
+                let absent = rules
+                    .named_nodes()
+                    .filter(|(_, id)| settings.backend(*id).is_none())
+                    .collect::<BTreeSet<_>>();
+                for (name, id) in absent {
+                    let text = format!(
+                        "`{name}` names node {id}, which is not configured: its entries are as if \
+                         the node was down"
+                    );
+                    self.notice(Some(place(name)), text);
+                }
+            }
+            Err(faults) => self.errors.extend(faults.into_iter().map(|fault| {
+                let problem = Problem::InvalidEntry {
+                    name: fault.setting,
+                    entry: fault.entry.map(|entry| format!("`{entry}`: ")).unwrap_or_default(),
+                    reason: fault.problem.to_string(),
+                    accepted: fault.problem.accepted(),
+                };
+                ConfigError { origin: place(fault.setting), problem }
+            })),
+        }
+        if !settings.write_function_list.is_empty() && !settings.read_only_function_list.is_empty()
+        {
+            self.notice(
+                Some(place("write_function_list")),
+                "`read_only_function_list` is set too: every function that it does not match \
+                 writes, and `write_function_list` counts only for what both match"
+                    .to_owned(),
             );
         }
     }

@@ -21,7 +21,7 @@ pub use error::{ConfigError, ConfigErrors, Level, Notice, Origin, Problem};
 pub use load::{Loaded, load};
 pub use settings::{
     Backend, BackendFlags, BackendHost, ClusteringMode, DisableLoadBalanceOnWrite, ListenAddress,
-    LogLevel, PoolMode, Settings,
+    LogLevel, PoolMode, Settings, TransactionReads,
 };
 pub use value::{FlagWords, Value};
 

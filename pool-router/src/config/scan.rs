@@ -65,7 +65,7 @@ fn scan_line(
                 let Some((value, behind)) = quoted(rest) else {
                     return Err(Problem::UnclosedQuote { name });
                 };
-                if value.contains("\\'") {
+                if value.contains("\\'") && !takes_escaped_quotes(&name) {
                     scanned.notices.push(Notice {
                         level: Level::Notice,
                         origin: Some(Origin::line(file, number)),
@@ -98,6 +98,13 @@ fn scan_line(
         rest = rest.trim_start();
     }
     Ok(())
+}
+
+/// Whether the parameter's own syntax reads `\'` as a quote: Pgpool-II documents it so.
+fn takes_escaped_quotes(name: &str) -> bool {
+    ["primary_routing_query_pattern_list", "black_query_pattern_list"]
+        .iter()
+        .any(|list| list.eq_ignore_ascii_case(name))
 }
 
 /// The longest piece from the start that holds no blank and none of the characters that mean

@@ -82,10 +82,17 @@ pub enum DisableLoadBalanceOnWrite {
     TransTransaction,
     /// To the end of the session.
     Always,
-    /// To the end of the transaction, for reads of the tables that it wrote.
+    /// To the end of the transaction. Pgpool-II means the reads of the tables that it wrote only.
     DmlAdaptive,
-    /// Reads of tables that any session wrote lately (Pgpool-II 4.8).
-    DmlAdaptiveGlobal,
+}
+
+/// Where the reads of an explicit read-write transaction run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransactionReads {
+    /// As outside of one, until the transaction needs the primary; from then on there.
+    Standby,
+    /// With the rest of the transaction, on the primary.
+    Primary,
 }
 
 /// A severity, the least first, in the order of `log_min_messages`: LOG stands between ERROR and
@@ -205,6 +212,44 @@ pub struct Settings {
     pub statement_level_load_balance: bool,
     /// How long reads go to the primary after a write.
     pub disable_load_balance_on_write: DisableLoadBalanceOnWrite,
+    /// Objects that imply each other, as `cause:dependent`. No effect, but valid.
+    pub dml_adaptive_object_relationship_list: Vec<String>,
+    /// Patterns of functions that write. These and the lists below are compiled by
+    /// [`Rules::compile`](crate::rules::Rules::compile).
+    pub write_function_list: Vec<String>,
+    /// Patterns of functions that do not write; where it is not empty, all others do.
+    pub read_only_function_list: Vec<String>,
+    /// Patterns of statements that go to the primary.
+    pub primary_routing_query_pattern_list: Vec<String>,
+    /// `pattern:node(ratio)` for application names.
+    pub app_name_redirect_preference_list: Vec<String>,
+    /// `pattern:node(ratio)` for databases.
+    pub database_redirect_preference_list: Vec<String>,
+    /// `pattern:node(ratio)` for users.
+    pub user_redirect_preference_list: Vec<String>,
+    /// Look behind a comment in front of a statement; off: it goes to the primary.
+    pub allow_sql_comments: bool,
+    /// Look behind white space in front of a statement; off: it goes to the primary.
+    pub ignore_leading_white_space: bool,
+    /// Where the reads of an explicit read-write transaction run until it writes.
+    pub transaction_reads: TransactionReads,
+
+    /// Use what the catalogue says of unlogged tables.
+    pub check_unlogged_table: bool,
+    /// Ask a standby for the catalogue first (`relcache_query_target = load_balance_node`).
+    pub relcache_on_standby: bool,
+    /// Names kept of one catalogue, if more than [`Settings::catalogue_max_names`].
+    pub relcache_size: u32,
+    /// Age at which a catalogue is looked up anew.
+    pub relcache_expire: Option<Duration>,
+    /// Names kept of one catalogue. At least 100.
+    pub catalogue_max_names: u32,
+    /// How long looking up a catalogue may take.
+    pub catalogue_timeout: Option<Duration>,
+    /// Functions and statements of one database that are remembered as writing.
+    pub learned_writers_max: u32,
+    /// How long each is.
+    pub learned_writers_expire: Option<Duration>,
 
     /// Least severity that is logged.
     pub log_min_messages: LogLevel,
@@ -382,14 +427,34 @@ impl Settings {
             load_balance_mode: v.bool("load_balance_mode")
                 && clustering_mode != ClusteringMode::Raw,
             statement_level_load_balance: v.bool("statement_level_load_balance"),
+            transaction_reads: match v.word("transaction_reads") {
+                "primary" => TransactionReads::Primary,
+                _ => TransactionReads::Standby,
+            },
             disable_load_balance_on_write: match v.word("disable_load_balance_on_write") {
                 "off" => DisableLoadBalanceOnWrite::Off,
                 "trans_transaction" => DisableLoadBalanceOnWrite::TransTransaction,
                 "always" => DisableLoadBalanceOnWrite::Always,
                 "dml_adaptive" => DisableLoadBalanceOnWrite::DmlAdaptive,
-                "dml_adaptive_global" => DisableLoadBalanceOnWrite::DmlAdaptiveGlobal,
                 _ => DisableLoadBalanceOnWrite::Transaction,
             },
+            dml_adaptive_object_relationship_list: v.list("dml_adaptive_object_relationship_list"),
+            write_function_list: v.list("write_function_list"),
+            read_only_function_list: v.list("read_only_function_list"),
+            primary_routing_query_pattern_list: v.list("primary_routing_query_pattern_list"),
+            app_name_redirect_preference_list: v.list("app_name_redirect_preference_list"),
+            database_redirect_preference_list: v.list("database_redirect_preference_list"),
+            user_redirect_preference_list: v.list("user_redirect_preference_list"),
+            allow_sql_comments: v.bool("allow_sql_comments"),
+            ignore_leading_white_space: v.bool("ignore_leading_white_space"),
+            check_unlogged_table: v.bool("check_unlogged_table"),
+            relcache_on_standby: v.word("relcache_query_target") == "load_balance_node",
+            relcache_size: v.int("relcache_size", None),
+            relcache_expire: v.limit("relcache_expire", None),
+            catalogue_max_names: v.int("catalogue_max_names", None),
+            catalogue_timeout: v.limit("catalogue_timeout", None),
+            learned_writers_max: v.int("learned_writers_max", None),
+            learned_writers_expire: v.limit("learned_writers_expire", None),
             log_min_messages: match v.word("log_min_messages") {
                 "debug5" => LogLevel::Debug5,
                 "debug4" => LogLevel::Debug4,

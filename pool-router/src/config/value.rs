@@ -72,14 +72,18 @@ impl FlagWords {
 }
 
 /// Splits at `separator`, drops blanks around items and empty items. `\` in front of the
-/// separator makes it a character of the item.
+/// separator makes it a character of the item; in front of any other character, of a second `\`
+/// too, both stay.
 pub(crate) fn split_list(text: &str, separator: char) -> Vec<String> {
     let mut items = Vec::new();
     let mut item = String::new();
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
-        if c == '\\' && chars.next_if_eq(&separator).is_some() {
-            item.push(separator);
+        if c == '\\' {
+            if chars.peek() != Some(&separator) {
+                item.push(c);
+            }
+            item.extend(chars.next());
         } else if c == separator {
             items.push(core::mem::take(&mut item));
         } else {
@@ -266,6 +270,8 @@ mod tests {
             ("ABORT;DISCARD ALL", ';', &["ABORT", "DISCARD ALL"]),
             (r"SELECT 1\; SELECT 2;x", ';', &["SELECT 1; SELECT 2", "x"]),
             (r"a\b", ';', &[r"a\b"]),
+            (r"a\\;b\", ';', &[r"a\\", r"b\"]),
+            (r"f{1\,2},g", ',', &["f{1,2}", "g"]),
         ] {
             assert_eq!(split_list(text, separator), wanted, "{text}");
         }

@@ -5,21 +5,44 @@
 //! it answers. As long as the client has
 //! seen nothing of the answer, the same statement or batch is sent to the primary instead, once.
 //!
+//! A transaction that a standby's server leaves behind goes on on the primary in the same way, if it
+//! can; a refusal in the middle of one is passed on.
+//!
 //! For that a copy of it is kept until the standby's first row or completion, and the messages
 //! that come before (ParseComplete, BindComplete, RowDescription) are held back.
 
 use pgwire_core::backend::ErrorOrNotice;
-use pgwire_core::frame::Seen;
-use pgwire_core::tag::{BackendTag, TagSet};
+use pgwire_core::frame::{FrontendFramer, Seen};
+use pgwire_core::frontend::{Bind, Query};
+use pgwire_core::tag::{BackendTag, FrontendTag, TagSet};
+use pgwire_core::txn::TransactionStatus;
 
 use super::Relay;
+use super::transaction::Block;
+use crate::buffers::FRAME_LIMITS;
+use crate::catalogue::{FunctionName, Learned, culprits};
+use crate::classify::fingerprint;
 
 /// SQLSTATEs with which a standby refuses what the primary may well do: read-only transaction,
 /// feature not supported (in recovery), undefined table (temporary, or not replayed yet),
 /// serialization failure (conflict with recovery), undefined file (COPY of an unlogged table, which
-/// has none there), and its own shutdown or crash.
-const REFUSALS: [&[u8; 5]; 8] =
-    [b"25006", b"0A000", b"42P01", b"40001", b"58P01", b"57P01", b"57P02", b"57P03"];
+/// has none there).
+const REFUSALS: [&[u8; 5]; 5] = [b"25006", b"0A000", b"42P01", b"40001", b"58P01"];
+
+/// Of these, those that the same statement will meet again.
+const LASTING: [&[u8; 5]; 2] = [b"25006", b"0A000"];
+
+/// SQLSTATEs of its shutdown or crash.
+const LEAVING: [&[u8; 5]; 3] = [b"57P01", b"57P02", b"57P03"];
+
+/// What lets a statement be asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Occasion {
+    /// The standby refuses it, or is lost.
+    Refusal,
+    /// The standby is lost.
+    Loss,
+}
 
 /// How the answer of a standby begins.
 enum Beginning {
@@ -27,8 +50,8 @@ enum Beginning {
     Open,
     /// As an answer, or with an error of the statement's own.
     Answer,
-    /// With a refusal.
-    Refusal,
+    /// With a refusal, which may have taught something.
+    Refusal(Option<Vec<FunctionName>>),
 }
 
 impl<S> Relay<S> {
@@ -36,15 +59,19 @@ impl<S> Relay<S> {
     /// standby, and nothing else is under way on it.
     pub(super) fn arm(&mut self, len: usize) {
         self.session.replay.clear();
-        let primary = self.context.settings.primary_node();
-        if let Some(link) = &self.active
-            && link.node() != primary
-            && !self.session.healing
-            && link.pipeline.is_settled()
-        {
-            let unit = self.client.input.unparsed().get(..len).unwrap_or_default();
-            self.session.replay.extend_from_slice(unit);
+        if !self.session.alone || self.session.healing || !self.is_on_standby() {
+            return;
         }
+        let transaction = &mut self.session.transaction;
+        self.session.replay_for = match transaction.block() {
+            Block::Open if !transaction.can_move() => return,
+            Block::Open if transaction.has_queried() => Occasion::Loss,
+            Block::Open | Block::Closed => Occasion::Refusal,
+            Block::Deferred | Block::Failed => return,
+        };
+        transaction.mark();
+        let unit = self.client.input.unparsed().get(..len).unwrap_or_default();
+        self.session.replay.extend_from_slice(unit);
     }
 
     /// Looks how the standby's answer begins, and has the primary asked if it is a refusal. Returns
@@ -56,7 +83,8 @@ impl<S> Relay<S> {
                 self.session.replay.clear();
                 false
             }
-            Beginning::Refusal => {
+            Beginning::Refusal(learned) => {
+                self.learn(learned);
                 if self.take_back()
                     && let Some(link) = &mut self.active
                 {
@@ -65,6 +93,39 @@ impl<S> Relay<S> {
                 false
             }
         }
+    }
+
+    /// Remembers what a standby refuses, so that it is not asked again.
+    fn learn(&mut self, functions: Option<Vec<FunctionName>>) {
+        let (Some(functions), Some(link)) = (functions, &self.active) else { return };
+        // In a READ ONLY transaction the primary refuses it as well.
+        if self.session.transaction.modes().read_only == Some(true) {
+            return;
+        }
+        let statement =
+            self.only_statement().and_then(|sql| fingerprint(sql, &self.session.lexing));
+        self.wants.learned = Some((link.node(), Learned { functions, statement }));
+    }
+
+    /// The text of the statement that is being asked, if it is one.
+    fn only_statement(&self) -> Option<&[u8]> {
+        let mut framer = FrontendFramer::new(FRAME_LIMITS);
+        let mut rest = &*self.session.replay;
+        let mut only = None;
+        while let Ok(Seen::Message { tag, frame }) = framer.scan(rest, TagSet::ALL) {
+            rest = rest.get(frame.len()..).unwrap_or_default();
+            let sql = match tag {
+                FrontendTag::QUERY => Query::parse(frame).ok()?.sql,
+                FrontendTag::BIND => {
+                    self.session.statements.text(Bind::names(frame).ok()?.statement)
+                }
+                _ => continue,
+            };
+            if only.replace(sql).is_some() {
+                return None;
+            }
+        }
+        only
     }
 
     /// Makes the statement or batch that a standby was asked the next one again, for the primary.
@@ -78,10 +139,16 @@ impl<S> Relay<S> {
         if possible {
             tracing::debug!(client = self.id.index, "a standby refused: asking the primary");
             self.session.statements.batch_undone();
-            self.session.facts.clear();
+            self.session.demands.clear();
             self.session.head = None;
             self.session.chosen = None;
             self.session.healing = true;
+            if self.session.transaction.is_new() {
+                self.session.transaction.close();
+            } else if self.session.transaction.block() == Block::Open {
+                self.session.transaction.back_to_mark();
+                self.leave_node(TransactionStatus::InTransaction);
+            }
         }
         possible
     }
@@ -110,9 +177,16 @@ impl<S> Relay<S> {
                 // Comes before the server so much as opens the table.
                 | BackendTag::COPY_OUT => {}
                 BackendTag::ERROR => {
-                    let code = ErrorOrNotice::parse(frame).ok().and_then(|error| error.code());
-                    let refused = code.is_some_and(|code| REFUSALS.contains(&code.as_bytes()));
-                    return if refused { Beginning::Refusal } else { Beginning::Answer };
+                    let Ok(error) = ErrorOrNotice::parse(frame) else { return Beginning::Answer };
+                    let Some(code) = error.code() else { return Beginning::Answer };
+                    let code = code.as_bytes();
+                    if LEAVING.contains(&code) {
+                        return Beginning::Refusal(None);
+                    }
+                    if self.session.replay_for == Occasion::Loss || !REFUSALS.contains(&code) {
+                        return Beginning::Answer;
+                    }
+                    return Beginning::Refusal(LASTING.contains(&code).then(|| culprits(&error)));
                 }
                 _ => return Beginning::Answer,
             }

@@ -15,16 +15,21 @@
 //!
 //! # Files
 //! `startup` logs a client in, `query` sends its statements where they belong, `reply` takes the
-//! servers' answers, `heal` asks the primary what a standby refused, `statements` knows its prepared statements, `farewell` cleans up.
+//! servers' answers, `heal` asks the primary what a standby refused. `demand` is what a statement
+//! needs, `statements` knows what is prepared, `transaction` what is open; `farewell` cleans up.
 //!
 //! [`BUFFER_SIZE`]: crate::buffers::BUFFER_SIZE
 
+mod demand;
+mod facts;
 mod farewell;
 mod heal;
+mod parameters;
 mod query;
 mod reply;
 mod startup;
 mod statements;
+mod transaction;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -41,7 +46,8 @@ use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 
 use crate::buffers::{Buffers, FRAME_LIMITS, InBuf};
-use crate::classify::{Lexing, Unpins};
+use crate::catalogue::{Cell, Learned};
+use crate::classify::{IsolationLevel, Lexing};
 use crate::config::{PoolMode, Settings};
 use crate::context::Context;
 use crate::hub::{Event, Hub, Shutdown};
@@ -51,10 +57,15 @@ use crate::link::Link;
 use crate::login::ConnectError;
 use crate::outbox::Outbox;
 use crate::pool::FailureKind;
-use crate::route::Balancer;
+use crate::route::{AfterWrite, Balancer};
+use crate::rules::FunctionMemo;
 
+use demand::{Change, Demand};
+use heal::Occasion;
+use parameters::Parameters;
 use startup::Startup;
-use statements::{Facts, Statements};
+use statements::Statements;
+use transaction::{Block, Transaction};
 
 /// Rounds of reading and writing after which others get their turn.
 const MAX_ROUNDS: u32 = 32;
@@ -153,6 +164,8 @@ struct Wants<S> {
     withdraw: Option<NodeId>,
     release: Vec<Box<Link<S>>>,
     discard: Vec<ServerId>,
+    learned: Option<(NodeId, Learned)>,
+    catalogue_changed: bool,
     cancel_server: Vec<(ServerId, BackendKey)>,
     cancel_by_key: Option<(u32, Box<[u8]>)>,
     leave: bool,
@@ -167,6 +180,8 @@ impl<S> Default for Wants<S> {
             withdraw: None,
             release: Vec::new(),
             discard: Vec::new(),
+            learned: None,
+            catalogue_changed: false,
             cancel_server: Vec::new(),
             cancel_by_key: None,
             leave: false,
@@ -179,6 +194,8 @@ impl<S> Wants<S> {
         self.admit
             || self.login
             || self.leave
+            || self.catalogue_changed
+            || self.learned.is_some()
             || self.acquire.is_some()
             || self.withdraw.is_some()
             || !self.release.is_empty()
@@ -199,10 +216,17 @@ struct Asked {
 /// A statement or batch that waits at the head of the input for its server.
 #[derive(Debug, Clone, Copy)]
 struct Head {
-    facts: Facts,
-    unpins: Unpins,
+    demand: Demand,
+    /// It is transaction control that every server would understand.
+    exact: bool,
     /// Bytes of it, as far as they have come.
     len: usize,
+}
+
+impl Head {
+    fn new(demand: Demand, len: usize) -> Self {
+        Self { demand, exact: false, len }
+    }
 }
 
 /// What is remembered of a session between its statements.
@@ -213,8 +237,23 @@ struct Session {
     /// State that lives in one server session was made: reads stay on the primary, and in
     /// transaction mode the server stays with its client.
     pinned: bool,
-    /// Something was written.
-    wrote: bool,
+    after_write: AfterWrite,
+    transaction: Transaction,
+    parameters: Parameters,
+    /// The isolation level that the startup packet gives its transactions, if it names any.
+    startup_level: Option<IsolationLevel>,
+    /// The same, by the server's configuration, if that may be another than READ COMMITTED.
+    server_level: Option<IsolationLevel>,
+    /// The snapshot of the catalogue, and the change that it has to show, with which statements were
+    /// classified.
+    known: (u64, Option<u64>),
+    /// A server has refused to repeat a setting.
+    repeat_failed: bool,
+    /// Something that is not committed yet may have changed the catalogue.
+    alters_catalogue: bool,
+    /// The change of the catalogue that the session has to see; `None`: it has no number yet.
+    catalogue_change: Option<u64>,
+    rules_memo: FunctionMemo,
     /// What was found out about the statement or batch at the head of the input, while it is held.
     head: Option<Head>,
     /// The node chosen for the statement or batch at the head of the input.
@@ -226,11 +265,47 @@ struct Session {
     /// The statement or batch that a standby is asked, for as long as it can still be asked of the
     /// primary instead. Empty if there is none.
     replay: Vec<u8>,
+    /// What it may be asked for again: a refusal, or only the loss of its server.
+    replay_for: Occasion,
+    /// Nothing of the client was under way on the active link before the statement at hand.
+    alone: bool,
     /// A standby refused the statement at the head of the input.
     healing: bool,
-    /// Facts of the Parse messages of the batch at hand, in their order.
-    facts: VecDeque<Facts>,
+    /// Demands of the Parse messages of the batch at hand, in their order.
+    demands: VecDeque<Demand>,
     statements: Statements,
+}
+
+impl Session {
+    /// The isolation level that its transactions begin with, where that is known to be another than
+    /// READ COMMITTED.
+    fn default_level(&self) -> Option<IsolationLevel> {
+        self.parameters.level().or(self.startup_level).or(self.server_level)
+    }
+
+    /// A statement goes to its server: what it does to transaction and session.
+    fn runs<S>(
+        &mut self,
+        demand: Demand,
+        sql: &[u8],
+        params: &Params,
+        link: Option<&Link<S>>,
+        primary: NodeId,
+    ) {
+        let Some(link) = link else { return };
+        if link.node() != primary {
+            let level = self.default_level();
+            self.transaction.runs(demand, level, sql, params);
+        }
+        if matches!(demand.change, Change::DeallocateAll | Change::DiscardAll) {
+            self.statements.deallocate_all(link.node());
+        }
+        if matches!(demand.change, Change::Set(_)) && !self.alone {
+            // Whether it takes effect would be hard to tell.
+            self.pinned = true;
+        }
+        self.parameters.sent(&demand, sql);
+    }
 }
 
 /// The driver of one client. See the [module](self) for the rules.
@@ -245,6 +320,8 @@ pub struct Relay<S> {
     /// Others that the session holds (session mode).
     parked: Vec<Box<Link<S>>>,
     pool_key: Option<PoolKey>,
+    /// What is known of the database's catalogue.
+    catalogue: Option<Arc<Cell>>,
     /// The node whose connection is being waited for.
     waiting: Option<NodeId>,
     wants: Wants<S>,
@@ -288,6 +365,7 @@ impl<S> Relay<S> {
             active: None,
             parked: Vec::new(),
             pool_key: None,
+            catalogue: None,
             waiting: None,
             wants: Wants::default(),
             asked: Asked::default(),
@@ -295,14 +373,25 @@ impl<S> Relay<S> {
                 lexing: Lexing::default(),
                 balancer: Balancer::new(settings, seed),
                 pinned: false,
-                wrote: false,
+                after_write: AfterWrite::new(settings.disable_load_balance_on_write),
+                transaction: Transaction::new(),
+                parameters: Parameters::default(),
+                startup_level: None,
+                server_level: None,
+                known: (0, Some(0)),
+                repeat_failed: false,
+                alters_catalogue: false,
+                catalogue_change: Some(0),
+                rules_memo: FunctionMemo::default(),
                 head: None,
                 chosen: None,
                 in_batch: false,
                 skip_to_sync: false,
                 replay: Vec::new(),
+                replay_for: Occasion::Loss,
+                alone: false,
                 healing: false,
-                facts: VecDeque::new(),
+                demands: VecDeque::new(),
                 statements: Statements::new(settings.prepared_statement_bytes),
             },
             job: None,
@@ -407,11 +496,19 @@ impl<S> Relay<S> {
         while let Some(server) = self.wants.discard.pop() {
             hub.discard(server, now);
         }
+        if let Some(key) = self.pool_key {
+            if let Some((node, learned)) = self.wants.learned.take() {
+                hub.learn(key, node, learned, now);
+            }
+            if std::mem::take(&mut self.wants.catalogue_changed) {
+                self.session.catalogue_change = Some(hub.catalogue_changed(key, now));
+            }
+        }
         if std::mem::take(&mut self.wants.admit) {
             self.admit(hub, now);
         }
         if std::mem::take(&mut self.wants.login) {
-            self.log_in(hub);
+            self.log_in(hub, now);
         }
         if let Some(node) = self.wants.withdraw.take() {
             hub.withdraw(self.id, node, now);
@@ -426,7 +523,7 @@ impl<S> Relay<S> {
             }
         }
         if matches!(self.phase, Phase::Startup(_)) {
-            self.continue_welcome(hub);
+            self.continue_welcome(hub, now);
         }
         if std::mem::take(&mut self.wants.leave) {
             hub.leave(self.id, now);
@@ -470,6 +567,9 @@ impl<S> Relay<S> {
                     return;
                 }
                 self.stop_timer(Timer::QueueWait);
+                let mut link = link;
+                link.settings = self.session.parameters.fresh_version();
+                link.repeating = false;
                 self.active = Some(link);
             }
             Event::Refused(node, error) => {
@@ -498,6 +598,11 @@ impl<S> Relay<S> {
 
     fn settings(&self) -> &Settings {
         &self.context.settings
+    }
+
+    /// Whether what the session sets is set again on its other servers.
+    fn repeats(&self) -> bool {
+        !self.is_transaction_mode()
     }
 
     fn is_transaction_mode(&self) -> bool {
@@ -636,9 +741,10 @@ impl<S> Relay<S> {
             }
             Phase::Startup(_) | Phase::Closing | Phase::Finished => return false,
         }
-        let at_rest = self.active.as_ref().is_none_or(|link| {
-            link.is_quiet() && link.pipeline.status() == TransactionStatus::Idle
-        });
+        let at_rest = self.session.transaction.block() == Block::Closed
+            && self.active.as_ref().is_none_or(|link| {
+                link.is_quiet() && link.pipeline.status() == TransactionStatus::Idle
+            });
         if let Some(link) = &self.active
             && self.is_transaction_mode()
             && !self.session.pinned
@@ -685,6 +791,8 @@ impl<S> Relay<S> {
     fn handle_timer(&mut self, now: Instant) {
         let Some((_, timer)) = self.timer.take_if(|(at, _)| now >= *at) else { return };
         match timer {
+            // All that is missing is what could be done without.
+            Timer::Authentication if self.stop_waiting_for_catalogue() => self.doorbell = true,
             Timer::Authentication => {
                 self.fatal(
                     SqlState::INVALID_AUTHORIZATION,
@@ -766,7 +874,9 @@ impl<S> Relay<S> {
             (_, Phase::Closing | Phase::Gone | Phase::Finished) => {}
             (Shutdown::Graceful, Phase::Ready) => {
                 self.draining = true;
-                if let Some(node) = self.waiting.take() {
+                if self.session.transaction.block() == Block::Closed
+                    && let Some(node) = self.waiting.take()
+                {
                     self.wants.withdraw = Some(node);
                     self.fatal(SqlState::ADMIN_SHUTDOWN, SHUTDOWN_MESSAGE, None);
                 }

@@ -4,8 +4,8 @@
 //! A simple query is routed by itself. A batch of extended-protocol messages is one implicit
 //! transaction, so it is routed as a whole: it is held until its Sync is in sight, and may go to a
 //! standby only if every statement in it may. A batch that ends in Flush, or does not fit into the
-//! buffer, goes to the primary, because what follows is not known. Explicit transactions run on the
-//! primary.
+//! buffer, goes to the primary, because what follows is not known. Of an explicit transaction a
+//! statement runs where that is, or takes it along to the primary: see `transaction`.
 //!
 //! # Order of replies
 //! Statements go to another server only when everything sent to the present one has been answered,
@@ -15,7 +15,7 @@
 use pgwire_core::encode::{self, Severity};
 use pgwire_core::error::DecodeError;
 use pgwire_core::frame::Seen;
-use pgwire_core::frontend::{Bind, Close, Describe, Parse, Query, Target as Named};
+use pgwire_core::frontend::{Bind, Close, Describe, Execute, Parse, Query, Target as Named};
 use pgwire_core::params::Params;
 use pgwire_core::pipeline::{Disposition, Request, Token};
 use pgwire_core::sqlstate::SqlState;
@@ -23,10 +23,13 @@ use pgwire_core::tag::{FrontendTag, Tag, TagSet};
 use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 
-use super::statements::{Facts, Missing};
+use super::demand::{Control, Demand, keeps_snapshot, merged};
+use super::facts::Known;
+use super::statements::Missing;
+use super::transaction::Block;
 use super::{Head, Relay, SHUTDOWN_MESSAGE, Timer};
-use crate::classify::{Target, Unpins, Verdict, classify};
-use crate::config::{DisableLoadBalanceOnWrite, PoolMode};
+use crate::classify::{BeginMode, EndKind, IsolationLevel, StatementCount};
+use crate::config::{PoolMode, TransactionReads};
 use crate::identity::TRACKED;
 use crate::ids::NodeId;
 use crate::link::Link;
@@ -40,6 +43,13 @@ const OWN_LIMIT: usize = 256 * 1024;
 
 /// Marks the query that sets parameters; its failure ends the session.
 pub(super) const SETUP: Token = Token(u32::MAX);
+
+/// Marks the queries that begin a transaction, repeat what it did, or roll it back: whether they
+/// succeed shows in the transaction status.
+pub(super) const BLOCK: Token = Token(u32::MAX - 1);
+
+/// Marks what the session has set on another server and is set on this one too.
+pub(super) const REPEAT: Token = Token(u32::MAX - 2);
 
 /// Whether a message could be dealt with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +123,8 @@ impl<S> Relay<S> {
             self.drop_input(len);
             if tag == FrontendTag::SYNC {
                 self.session.skip_to_sync = false;
-                self.client.output.own(|out| encode::ready_for_query(out, TransactionStatus::Idle));
+                let status = self.session.transaction.status();
+                self.client.output.own(|out| encode::ready_for_query(out, status));
             }
             return Ok(Step::Done);
         }
@@ -125,11 +136,10 @@ impl<S> Relay<S> {
         match tag {
             FrontendTag::QUERY => self.on_query(whole, len),
             FrontendTag::FUNCTION_CALL => {
-                let write = Facts { read: false, pins: false, writes: true };
-                if self.place(write) == Step::Hold {
+                if self.place(Demand::WRITE, len) == Step::Hold {
                     return Ok(Step::Hold);
                 }
-                self.started(write);
+                self.started(Demand::WRITE);
                 self.note(Request::FunctionCall, Token::default());
                 self.session.statements.batch_sent();
                 self.pass(len);
@@ -173,33 +183,126 @@ impl<S> Relay<S> {
             Some(head) => head,
             None => self.read_query(whole, len)?,
         };
-        let Head { facts, unpins: ends, .. } = head;
-        if self.place(facts) == Step::Hold {
+        if let Some(step) = self.answer_control(head, len) {
+            if step == Step::Hold {
+                self.session.head = Some(head);
+            }
+            return Ok(step);
+        }
+        let Head { demand, .. } = head;
+        let primary = self.context.settings.primary_node();
+        if self.place(demand, len) == Step::Hold {
             self.session.head = Some(head);
             return Ok(Step::Hold);
         }
         self.log_statement(5, len);
         self.arm(len);
-        self.started(facts);
+        self.session.statements.batch_begins();
+        self.started(demand);
+        let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
+        // What is too long to be looked at as a whole is not to be repeated either.
+        let sql = if whole { Query::parse(frame)?.sql } else { &[] };
+        self.session.runs(demand, sql, &self.client.params, self.active.as_deref(), primary);
         self.note(Request::Query, Token::default());
         self.session.statements.batch_sent();
         self.session.statements.query();
-        if (ends.discard_all || ends.deallocate_all)
-            && let Some(node) = self.active.as_ref().map(|link| link.node())
-        {
-            self.session.statements.deallocate_all(node);
-        }
         self.pass(len);
         Ok(Step::Done)
     }
 
-    fn read_query(&self, whole: bool, len: usize) -> Result<Head, DecodeError> {
+    fn read_query(&mut self, whole: bool, len: usize) -> Result<Head, DecodeError> {
         let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
         if !whole {
-            return Ok(Head { facts: Facts::UNKNOWN, unpins: Unpins::default(), len });
+            return Ok(Head::new(Demand::UNKNOWN, len));
         }
-        let verdict = classify(Query::parse(frame)?.sql, &self.session.lexing);
-        Ok(Head { facts: facts(&verdict), unpins: verdict.effects.unpins, len })
+        let known = Known {
+            catalogue: self.catalogue.as_deref(),
+            context: &self.context,
+            params: &self.client.params,
+        };
+        self.session.refresh(known);
+        let verdict = self.session.classify(Query::parse(frame)?.sql, known);
+        let exact = verdict.effects.exact && verdict.statements == StatementCount::One;
+        Ok(Head { demand: Demand::of(&verdict, self.repeats()), exact, len })
+    }
+
+    /// Answers transaction control that no server needs to hear of, or not yet.
+    fn answer_control(&mut self, head: Head, len: usize) -> Option<Step> {
+        if !head.exact {
+            return None;
+        }
+        let block = self.session.transaction.block();
+        match (block, head.demand.control) {
+            (Block::Closed, Control::Begin(modes)) if self.defers(modes) => {
+                if let Some(link) = &self.active {
+                    if link.node() == self.context.settings.primary_node()
+                        && !link.pipeline.is_settled()
+                        || link.pipeline.status() != TransactionStatus::Idle
+                    {
+                        return None;
+                    }
+                    if !link.is_quiet() {
+                        return Some(Step::Hold);
+                    }
+                }
+                let level = self.session.default_level();
+                self.session.transaction.defer(modes, level, &self.client.params);
+                self.answer(b"BEGIN", len);
+            }
+            (Block::Deferred, Control::Savepoint) if self.session.transaction.has_room(len) => {
+                let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
+                let sql = Query::parse(frame).ok()?.sql;
+                self.session.transaction.remember(sql);
+                self.answer(b"SAVEPOINT", len);
+            }
+            (Block::Deferred | Block::Failed, Control::End(end)) => {
+                let commits = block == Block::Deferred && end.kind == EndKind::Commit;
+                // What it has set on a standby that is gone is to last.
+                let lasts = commits && self.session.transaction.parameters().is_some();
+                if lasts || end.kind == EndKind::Prepare {
+                    return None;
+                }
+                self.parameters_undone();
+                if end.chain {
+                    self.session.transaction.chain(&self.client.params);
+                } else {
+                    self.session.transaction.close();
+                }
+                self.answer(if commits { b"COMMIT" } else { b"ROLLBACK" }, len);
+            }
+            _ => return None,
+        }
+        Some(Step::Done)
+    }
+
+    /// A transaction ends that is on no server: tells the client which parameters it has again.
+    fn parameters_undone(&mut self) {
+        let Some((before, told)) = self.session.transaction.parameters() else { return };
+        for (name, value) in Params::diff(before, told, &TRACKED) {
+            self.client.output.own(|out| encode::parameter_status(out, name.as_bytes(), value));
+        }
+    }
+
+    /// Whether a transaction in these modes may wait for its first statement before it is begun.
+    fn defers(&self, modes: BeginMode) -> bool {
+        self.session.balancer.is_enabled()
+            && !self.session.pinned
+            && !self.session.healing
+            && modes.isolation != Some(IsolationLevel::Serializable)
+    }
+
+    /// Completes the simple query at the head of the input without a server.
+    fn answer(&mut self, tag: &[u8], len: usize) {
+        self.log_statement(5, len);
+        self.session.head = None;
+        self.session.chosen = None;
+        self.session.statements.query();
+        self.drop_input(len);
+        let status = self.session.transaction.status();
+        self.client.output.own(|out| {
+            encode::command_complete(out, tag);
+            encode::ready_for_query(out, status);
+        });
     }
 
     fn on_extended(
@@ -212,18 +315,18 @@ impl<S> Relay<S> {
             let head = match self.session.head {
                 Some(head) => head,
                 None => {
-                    let Some((facts, len)) = self.peek_batch()? else { return Ok(Step::Hold) };
-                    Head { facts, unpins: Unpins::default(), len }
+                    let Some((demand, len)) = self.peek_batch()? else { return Ok(Step::Hold) };
+                    Head::new(demand, len)
                 }
             };
-            let Head { facts, len: batch_len, .. } = head;
-            if self.place(facts) == Step::Hold {
+            let Head { demand, len: batch_len, .. } = head;
+            if self.place(demand, batch_len) == Step::Hold {
                 self.session.head = Some(head);
                 return Ok(Step::Hold);
             }
             self.arm(batch_len);
             self.session.statements.batch_begins();
-            self.started(facts);
+            self.started(demand);
             self.session.in_batch = true;
         }
         let Some(node) = self.active.as_ref().map(|link| link.node()) else {
@@ -232,6 +335,7 @@ impl<S> Relay<S> {
         let request = match tag {
             FrontendTag::PARSE => return self.on_parse(node, whole, len).map(|()| Step::Done),
             FrontendTag::BIND => {
+                self.bound(len)?;
                 self.prepare_for(node, len, |frame| Ok(Some(Bind::names(frame)?.statement)))?;
                 Request::Bind
             }
@@ -254,7 +358,7 @@ impl<S> Relay<S> {
             FrontendTag::FLUSH => Request::Flush,
             _ => {
                 self.session.in_batch = false;
-                self.session.facts.clear();
+                self.session.demands.clear();
                 self.session.statements.batch_sent();
                 Request::Sync
             }
@@ -264,33 +368,70 @@ impl<S> Relay<S> {
         Ok(Step::Done)
     }
 
+    /// The Bind at the head of the input goes to its server: what it will do there.
+    fn bound(&mut self, len: usize) -> Result<(), DecodeError> {
+        let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
+        let name = Bind::names(frame)?.statement;
+        let Some(demand) = self.session.statements.demand(name) else { return Ok(()) };
+        if !demand.is_plain() || self.is_on_standby() {
+            let primary = self.context.settings.primary_node();
+            let sql = self.session.statements.text(name).to_vec();
+            self.session.runs(demand, &sql, &self.client.params, self.active.as_deref(), primary);
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_on_standby(&self) -> bool {
+        let primary = self.context.settings.primary_node();
+        self.active.as_ref().is_some_and(|link| link.node() != primary)
+    }
+
     fn on_parse(&mut self, node: NodeId, whole: bool, len: usize) -> Result<(), DecodeError> {
         let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
         let mut token = Token::default();
         if whole {
             let parse = Parse::parse(frame)?;
-            let facts = match self.session.facts.pop_front() {
-                Some(facts) => facts,
-                None => facts(&classify(parse.sql, &self.session.lexing)),
+            let name = parse.statement;
+            let demand = match self.session.demands.pop_front() {
+                Some(demand) => demand,
+                None => {
+                    let known = Known {
+                        catalogue: self.catalogue.as_deref(),
+                        context: &self.context,
+                        params: &self.client.params,
+                    };
+                    self.session.demand(parse.sql, known)
+                }
             };
-            let body = frame.get(5 + parse.statement.len() + 1..).unwrap_or_default();
-            let pins = facts.pins || self.keeps_server(parse.statement);
-            if self.session.statements.has_room(parse.statement, body.len()) {
-                let name = parse.statement;
-                let (expected, stale) = self.session.statements.parse(name, body, facts, node);
+            let body = frame.get(5 + name.len() + 1..).unwrap_or_default();
+            let pins = demand.pins || self.keeps_server(name);
+            if self.session.statements.is_taken(name) {
+                // Its server will refuse it, as it should, if it has the one that there is.
+                if let Some(link) = &mut self.active {
+                    prepare(link, name, self.session.statements.needed(name, node));
+                }
+            } else if self.session.statements.has_room(name, body.len()) {
+                let (expected, stale) = self.session.statements.parse(name, body, demand, node);
                 token = expected;
                 if stale && let Some(link) = &mut self.active {
                     swallow_close(link, name);
                 }
-                let text_at = 5 + name.len() + 1;
-                self.session.pinned |= pins;
-                self.log_statement(text_at, len);
             } else {
-                self.session.statements.unrecorded();
+                // Its server may still have one of that name which was closed elsewhere.
+                if !name.is_empty()
+                    && let Some(link) = &mut self.active
+                {
+                    prepare(link, name, self.session.statements.needed(name, node));
+                }
+                self.session.statements.unrecorded(name);
                 self.session.pinned = true;
             }
+            let text_at = 5 + name.len() + 1;
+            self.session.pinned |= pins;
+            self.log_statement(text_at, len);
         } else {
-            self.session.statements.unrecorded();
+            let name = frame.get(5..).and_then(|rest| rest.split(|byte| *byte == 0).next());
+            self.session.statements.unrecorded(name.unwrap_or_default());
             self.session.pinned = true;
         }
         self.note(Request::Parse, token);
@@ -313,26 +454,24 @@ impl<S> Relay<S> {
         let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
         let Some(name) = name(frame)? else { return Ok(()) };
         let missing = self.session.statements.needed(name, node);
-        let Some(link) = &mut self.active else { return Ok(()) };
-        // Room for either was checked before the message was looked at.
-        match missing {
-            Missing::Nothing => {}
-            Missing::Close => swallow_close(link, name),
-            Missing::Replace(body, token) => {
-                swallow_close(link, name);
-                swallow_parse(link, name, body, token);
-            }
-            Missing::Parse(body, token) => swallow_parse(link, name, body, token),
+        if let Some(link) = &mut self.active {
+            prepare(link, name, missing);
         }
         Ok(())
     }
 
-    /// What the batch at the head of the input is, all its statements together. `None`: more of it
-    /// must be seen. With it comes the length of the batch in bytes, as far as it was seen.
-    fn peek_batch(&mut self) -> Result<Option<(Facts, usize)>, DecodeError> {
-        self.session.facts.clear();
-        let mut all = Facts { read: true, pins: false, writes: false };
-        let mut names: Vec<(&[u8], Facts)> = Vec::new();
+    /// What the batch at the head of the input demands, all its statements together. `None`: more of
+    /// it must be seen. With it comes the length of the batch in bytes, as far as it was seen.
+    fn peek_batch(&mut self) -> Result<Option<(Demand, usize)>, DecodeError> {
+        self.session.demands.clear();
+        let known = Known {
+            catalogue: self.catalogue.as_deref(),
+            context: &self.context,
+            params: &self.client.params,
+        };
+        self.session.refresh(known);
+        let mut all = Demand::NOTHING;
+        let mut names: Vec<(&[u8], Demand)> = Vec::new();
         let mut framer = self.client.framer.clone();
         let mut rest = self.client.input.unparsed();
         let before = rest.len();
@@ -343,8 +482,7 @@ impl<S> Relay<S> {
                     return Ok(None);
                 }
                 Seen::Need { .. } | Seen::Run { .. } | Seen::Opening { .. } => {
-                    all.read = false;
-                    return Ok(Some((all, before - rest.len())));
+                    return Ok(Some((all.and_unknown(), before - rest.len())));
                 }
             };
             rest = rest.get(frame.len()..).unwrap_or_default();
@@ -352,56 +490,77 @@ impl<S> Relay<S> {
                 FrontendTag::PARSE => {
                     let parse = Parse::parse(frame)?;
                     let body = frame.get(5 + parse.statement.len() + 1..).unwrap_or_default();
-                    let mut facts = self
-                        .session
-                        .statements
-                        .same_again(parse.statement, body)
-                        .unwrap_or_else(|| facts(&classify(parse.sql, &self.session.lexing)));
+                    let same = self.session.statements.same_again(parse.statement, body);
+                    let mut demand = match same {
+                        Some(demand) => demand,
+                        None => self.session.demand(parse.sql, known),
+                    };
                     if !self.session.statements.has_room(parse.statement, frame.len()) {
-                        facts = Facts::UNKNOWN;
+                        demand = Demand::UNKNOWN;
                     }
-                    self.session.facts.push_back(facts);
-                    names.push((parse.statement, facts));
-                    all.read &= facts.read;
-                    all.writes |= facts.writes;
-                    all.pins |= facts.pins || self.keeps_server(parse.statement);
+                    self.session.demands.push_back(demand);
+                    names.push((parse.statement, demand));
+                    // Preparing does nothing yet, but where it is prepared it will be run.
+                    all = all.and(Demand { control: Control::None, ..demand });
+                    all.pins |= self.keeps_server(parse.statement);
                 }
                 FrontendTag::BIND => {
-                    let name = Bind::names(frame)?.statement;
-                    let here = names.iter().rev().find(|(known, _)| *known == name);
-                    let facts = here
-                        .map(|(_, facts)| *facts)
-                        .or_else(|| self.session.statements.facts(name))
-                        .unwrap_or(Facts { read: false, pins: false, writes: true });
-                    all.read &= facts.read;
-                    all.writes |= facts.writes;
-                    all.pins |= facts.pins;
+                    let bind = Bind::names(frame)?;
+                    let here = names.iter().rev().find(|(known, _)| *known == bind.statement);
+                    let demand = here
+                        .map(|(_, demand)| *demand)
+                        .or_else(|| self.session.statements.demand(bind.statement))
+                        .unwrap_or(Demand::WRITE);
+                    all = all.and(demand);
+                    all.portal |= !bind.portal.is_empty();
                 }
-                FrontendTag::DESCRIBE | FrontendTag::EXECUTE | FrontendTag::CLOSE => {}
+                FrontendTag::EXECUTE => all.portal |= Execute::parse(frame)?.max_rows > 0,
+                FrontendTag::DESCRIBE | FrontendTag::CLOSE => {}
                 FrontendTag::SYNC => return Ok(Some((all, before - rest.len()))),
-                _ => {
-                    all.read = false;
-                    return Ok(Some((all, before - rest.len())));
-                }
+                _ => return Ok(Some((all.and_unknown(), before - rest.len()))),
             }
         }
     }
 
-    /// Sees to it that the active link is the one for a statement with these facts.
-    fn place(&mut self, facts: Facts) -> Step {
+    /// Sees to it that the active link is the one for a statement or batch of `len` bytes with this
+    /// demand.
+    fn place(&mut self, demand: Demand, len: usize) -> Step {
         let primary = self.context.settings.primary_node();
         if let Some(link) = &self.active {
             let settled = link.pipeline.is_settled();
+            let on_primary = link.node() == primary;
+            let status = link.pipeline.status();
+            let block = self.session.transaction.block();
             let stays = self.session.in_batch
                 || link.pipeline.is_unpredictable()
-                || link.pipeline.status() != TransactionStatus::Idle
                 // What is under way may open a transaction or end it: only the primary serves all.
-                || (!settled && link.node() == primary)
-                || (self.session.pinned && self.is_transaction_mode());
+                || (on_primary && (!settled || status != TransactionStatus::Idle))
+                || (on_primary && self.session.pinned && self.is_transaction_mode());
             if stays {
                 return self.ready_link();
             }
-            let node = self.wish(facts, primary);
+            if !on_primary && !settled && (block == Block::Open || demand.control != Control::None)
+            {
+                // Where the transaction will be, only the answers tell.
+                let plain = demand.read && demand.control == Control::None && !demand.portal;
+                return if plain && block == Block::Open { self.ready_link() } else { Step::Hold };
+            }
+            if !on_primary && settled && status != TransactionStatus::Idle {
+                if block == Block::Deferred || self.session.healing {
+                    self.roll_back_here();
+                    return Step::Hold;
+                }
+                if status == TransactionStatus::Failed
+                    || !self.session.transaction.can_move()
+                    || self.may_go_on_here(demand, len)
+                {
+                    return self.ready_link();
+                }
+                self.leave_node(status);
+                self.roll_back_here();
+                return Step::Hold;
+            }
+            let node = self.wish(demand, primary);
             let Some(link) = &self.active else { return Step::Hold };
             if link.node() == node {
                 return self.ready_link();
@@ -414,7 +573,7 @@ impl<S> Relay<S> {
         if self.waiting.is_some() || self.wants.acquire.is_some() {
             return Step::Hold;
         }
-        let node = self.wish(facts, primary);
+        let node = self.wish(demand, primary);
         if let Some(at) = self.parked.iter().position(|link| link.node() == node) {
             let mut link = self.parked.swap_remove(at);
             link.verified = false;
@@ -426,25 +585,101 @@ impl<S> Relay<S> {
     }
 
     /// The node for a statement, the same for as long as it is held.
-    fn wish(&mut self, facts: Facts, primary: NodeId) -> NodeId {
+    fn wish(&mut self, demand: Demand, primary: NodeId) -> NodeId {
         if let Some(node) = self.session.chosen {
             return node;
         }
         let settings = &self.context.settings;
-        let stays = self.session.pinned
-            || self.session.healing
-            || !facts.read
-            // It keeps the server that it runs on, and writes may follow.
-            || (facts.pins && self.context.settings.pool_mode == PoolMode::Transaction)
-            || (self.session.wrote
-                && settings.disable_load_balance_on_write == DisableLoadBalanceOnWrite::Always);
-        let node = if stays || !self.session.balancer.is_enabled() {
-            primary
-        } else {
-            self.session.balancer.node(settings)
-        };
+        let bound = self.session.pinned || self.session.healing;
+        let leaves = self.session.balancer.is_enabled()
+            && match (self.session.transaction.block(), demand.control) {
+                // Any server will do to refuse what comes.
+                (Block::Failed, _) => true,
+                _ if bound || self.session.transaction.is_bound() => false,
+                (Block::Deferred, control) => self.may_run_on_standby(demand, control),
+                (Block::Closed | Block::Open, Control::Begin(_)) => {
+                    self.may_run_on_standby(demand, demand.control)
+                }
+                (Block::Closed | Block::Open, _) => {
+                    // One that keeps the server that it runs on may be followed by writes.
+                    demand.read
+                        && !(demand.pins && settings.pool_mode == PoolMode::Transaction)
+                        && self.session.after_write.read_outside_may_leave()
+                        // A standby knows no such transactions.
+                        && self.session.default_level() != Some(IsolationLevel::Serializable)
+                }
+            };
+        let node = if leaves { self.session.balancer.node(settings) } else { primary };
         self.session.chosen = Some(node);
         node
+    }
+
+    /// Whether a transaction that is on no server may begin on a standby, with such a statement.
+    fn may_run_on_standby(&self, demand: Demand, control: Control) -> bool {
+        let modes = match control {
+            Control::Begin(change) | Control::Modes(change) => {
+                merged(self.session.transaction.modes(), change)
+            }
+            _ => self.session.transaction.modes(),
+        };
+        self.session.after_write.read_in_transaction_may_leave()
+            && self.suits_standby(modes, demand)
+    }
+
+    /// Whether a transaction in these modes can be on a standby, with such a statement.
+    fn suits_standby(&self, modes: BeginMode, demand: Demand) -> bool {
+        let level = modes.isolation.or_else(|| self.session.default_level());
+        if demand.pins || level == Some(IsolationLevel::Serializable) {
+            return false;
+        }
+        if modes.read_only == Some(true) {
+            return demand.fits_read_only;
+        }
+        demand.follows
+            && !demand.portal
+            && !keeps_snapshot(level)
+            && self.settings().transaction_reads == TransactionReads::Standby
+    }
+
+    /// Whether the open transaction stays on its standby with such a statement.
+    fn may_go_on_here(&self, demand: Demand, len: usize) -> bool {
+        let transaction = &self.session.transaction;
+        match demand.control {
+            // The server refuses what comes too late, and takes what does not matter.
+            Control::Modes(_) | Control::Begin(_) if transaction.has_queried() => true,
+            Control::Modes(change) | Control::Begin(change) => {
+                let modes = merged(transaction.modes(), change);
+                transaction.has_room(len) && self.suits_standby(modes, demand)
+            }
+            // Which of its settings are still in effect then, only the server knows.
+            Control::RollbackTo if self.session.parameters.has_pending() => false,
+            Control::Savepoint | Control::RollbackTo | Control::Repeat => {
+                transaction.has_room(len) && self.suits_standby(transaction.modes(), demand)
+            }
+            Control::None | Control::End(_) => self.suits_standby(transaction.modes(), demand),
+        }
+    }
+
+    /// The transaction, whose status was this, is given up on its standby, to go on on the primary.
+    pub(super) fn leave_node(&mut self, status: TransactionStatus) {
+        self.session.chosen = None;
+        if let Some(before) = self.session.transaction.displaced(status, &self.client.params) {
+            self.client.params = before;
+        }
+    }
+
+    /// Rolls back what is open on the active link, which is settled.
+    fn roll_back_here(&mut self) {
+        self.own_query(b"ROLLBACK", BLOCK);
+    }
+
+    /// Sends a query of our own on the active link, which has room for it.
+    fn own_query(&mut self, sql: &[u8], token: Token) {
+        if let Some(link) = &mut self.active {
+            let _ = link.pipeline.sent(Request::Query, Disposition::Swallow, token);
+            link.output.own(|out| encode::query(out, sql));
+            self.session.statements.own_query(link.node());
+        }
     }
 
     /// Brings the active link into the client's state; holds until it is known to be alive.
@@ -453,10 +688,26 @@ impl<S> Relay<S> {
         if !link.verified {
             return Step::Hold;
         }
+        let settled = link.pipeline.is_settled();
+        if link.repeating {
+            if !settled {
+                return Step::Hold;
+            }
+            link.repeating = false;
+            if std::mem::take(&mut self.session.repeat_failed) && self.is_on_standby() {
+                tracing::debug!(client = self.id.index, "a standby does not take a setting");
+                self.session.pinned = true;
+                self.session.chosen = None;
+                return Step::Hold;
+            }
+        }
+        if self.repeat_settings() {
+            return Step::Hold;
+        }
+        let Some(link) = &mut self.active else { return Step::Hold };
+        self.session.alone = settled;
         let agreed = link.agrees_with.as_ref();
-        if !agreed.is_some_and(|params| params.ptr_eq(&self.client.params))
-            && link.pipeline.is_settled()
-        {
+        if settled && !agreed.is_some_and(|params| params.ptr_eq(&self.client.params)) {
             let mut sql = Vec::new();
             for (name, value) in Params::diff(&self.client.params, &link.params, &TRACKED) {
                 set_parameter(&mut sql, name.as_bytes(), value);
@@ -464,21 +715,63 @@ impl<S> Relay<S> {
             if sql.is_empty() {
                 link.agrees_with = Some(self.client.params.clone());
             } else {
-                let _ = link.pipeline.sent(Request::Query, Disposition::Swallow, SETUP);
-                link.output.own(|out| encode::query(out, &sql));
-                self.session.statements.batch_sent();
+                self.own_query(&sql, SETUP);
             }
+        }
+        if matches!(self.session.transaction.block(), Block::Deferred | Block::Failed) {
+            self.open_transaction();
         }
         Step::Done
     }
 
+    /// Sets on the active link's server what the session has set elsewhere. Returns whether anything
+    /// was to be set.
+    fn repeat_settings(&mut self) -> bool {
+        let repeats = self.repeats();
+        let Some(link) = &mut self.active else { return false };
+        let version = self.session.parameters.version();
+        if !repeats
+            || link.settings == version
+            || !link.pipeline.is_settled()
+            || link.pipeline.status() != TransactionStatus::Idle
+        {
+            return false;
+        }
+        for sql in self.session.parameters.since(link.settings) {
+            let _ = link.pipeline.sent(Request::Query, Disposition::Swallow, REPEAT);
+            link.output.own(|out| encode::query(out, sql));
+            self.session.statements.own_query(link.node());
+        }
+        link.settings = version;
+        link.repeating = true;
+        true
+    }
+
+    /// The active link's server gets the client's transaction.
+    fn open_transaction(&mut self) {
+        let on_primary = !self.is_on_standby();
+        for sql in self.session.transaction.open(on_primary) {
+            self.own_query(&sql, BLOCK);
+        }
+    }
+
     /// A statement or batch is about to be sent.
-    fn started(&mut self, facts: Facts) {
+    fn started(&mut self, demand: Demand) {
         self.session.head = None;
         self.session.chosen = None;
         self.session.balancer.settled();
-        self.session.wrote |= facts.writes || std::mem::take(&mut self.session.healing);
-        self.session.pinned |= facts.pins;
+        let healed = std::mem::take(&mut self.session.healing);
+        if demand.writes || healed {
+            let in_block = matches!(demand.control, Control::Begin(_))
+                || self.session.transaction.block() == Block::Open
+                || self
+                    .active
+                    .as_ref()
+                    .is_some_and(|link| link.pipeline.status() != TransactionStatus::Idle);
+            self.session.after_write.wrote(in_block);
+        }
+        self.session.alters_catalogue |= demand.alters_catalogue;
+        self.session.pinned |= demand.pins;
     }
 
     /// Logs the statement that stands at `from` in the message of `len` bytes at the head of the input.
@@ -487,14 +780,16 @@ impl<S> Relay<S> {
         if !settings.log_statement && !settings.log_per_node_statement {
             return;
         }
-        let Some(link) = &self.active else { return };
         let text = self.client.input.unparsed().get(from..len).unwrap_or_default();
         let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
         let sql = String::from_utf8_lossy(text);
         if settings.log_statement {
             tracing::info!(client = self.id.index, "statement: {sql}");
         }
-        if settings.log_per_node_statement {
+        if settings.log_per_node_statement
+            && let Some(link) = &self.active
+            && self.session.transaction.block() != Block::Deferred
+        {
             let (node, pid) = (link.node().0, link.key.pid);
             tracing::info!("DB node id: {node} backend pid: {pid} statement: {sql}");
         }
@@ -551,6 +846,8 @@ impl<S> Relay<S> {
         self.session.head = None;
         self.session.chosen = None;
         self.session.balancer.settled();
+        self.session.transaction.fail();
+        let status = self.session.transaction.status();
         self.client.output.own(encode);
         let mut framer = self.client.framer.clone();
         let seen = match framer.scan(self.client.input.unparsed(), TagSet::ALL) {
@@ -562,7 +859,7 @@ impl<S> Relay<S> {
             Some((FrontendTag::QUERY | FrontendTag::FUNCTION_CALL, len)) => {
                 self.client.framer = framer;
                 self.drop_input(len);
-                self.client.output.own(|out| encode::ready_for_query(out, TransactionStatus::Idle));
+                self.client.output.own(|out| encode::ready_for_query(out, status));
             }
             _ => {
                 self.session.skip_to_sync = true;
@@ -598,14 +895,6 @@ impl<S> Relay<S> {
 /// While copy data flows in, everything else still has to be looked at.
 const COPYING: TagSet<FrontendTag> = TagSet::ALL.without(TagSet::of(&[FrontendTag::COPY_DATA]));
 
-fn facts(verdict: &Verdict) -> Facts {
-    Facts {
-        read: verdict.target == Target::Read,
-        pins: verdict.effects.pins_session.is_some() || verdict.effects.sets.other,
-        writes: verdict.effects.writes,
-    }
-}
-
 /// Appends a SET command. `name` is one of ours or was checked to be a plain identifier.
 pub(super) fn set_parameter(sql: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     sql.extend_from_slice(b"SET ");
@@ -613,6 +902,19 @@ pub(super) fn set_parameter(sql: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     sql.extend_from_slice(b" TO ");
     encode::quote_literal(sql, value);
     sql.push(b';');
+}
+
+/// Brings a statement to its server. Room in the pipeline was checked.
+fn prepare<S>(link: &mut Link<S>, name: &[u8], missing: Missing<'_>) {
+    match missing {
+        Missing::Nothing => {}
+        Missing::Close => swallow_close(link, name),
+        Missing::Replace(body, token) => {
+            swallow_close(link, name);
+            swallow_parse(link, name, body, token);
+        }
+        Missing::Parse(body, token) => swallow_parse(link, name, body, token),
+    }
 }
 
 /// Closes a statement on our own account. Room in the pipeline was checked.

@@ -3,13 +3,15 @@
 use pgwire_core::backend::{ErrorOrNotice, ParameterStatus, ReadyForQuery};
 use pgwire_core::encode::{self, ErrorResponse, Severity};
 use pgwire_core::frame::Seen;
-use pgwire_core::pipeline::{Disposition, Verdict};
+use pgwire_core::pipeline::{Disposition, Token, Verdict};
 use pgwire_core::sqlstate::SqlState;
 use pgwire_core::tag::BackendTag;
 use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 
-use super::query::SETUP;
+use super::parameters::Outcome;
+use super::query::{BLOCK, REPEAT, SETUP};
+use super::transaction::Block;
 use super::{Phase, Relay};
 use crate::classify::{ClientEncoding, Lexing};
 use crate::link::Streaming;
@@ -31,7 +33,10 @@ impl<S> Relay<S> {
         while let Some(link) = &mut self.active
             && !link.input.is_parsed()
         {
-            if !self.session.replay.is_empty() && self.await_verdict() {
+            if !self.session.replay.is_empty()
+                && !link.pipeline.is_swallowing()
+                && self.await_verdict()
+            {
                 break;
             }
             let Some(link) = &mut self.active else { break };
@@ -133,14 +138,17 @@ impl<S> Relay<S> {
                 disposition == Disposition::Forward
             }
             Verdict::Ready(disposition, status) => {
+                // What was sent of the batch after its failure was never done either.
+                self.session.statements.batch_failed(Token::default());
                 self.session.statements.batch_answered();
-                if status == TransactionStatus::Failed {
-                    self.session.statements.batch_failed();
+                let forward = disposition == Disposition::Forward;
+                if forward {
+                    self.answered(status);
                 }
-                disposition == Disposition::Forward
+                forward
             }
             Verdict::Failed(disposition, token) => {
-                self.session.statements.batch_failed();
+                self.session.statements.batch_failed(token);
                 if disposition == Disposition::Swallow && token == SETUP && !fatal {
                     self.setup_failed(frame);
                     after = After::SetupFailed;
@@ -148,11 +156,15 @@ impl<S> Relay<S> {
                 } else if disposition == Disposition::Swallow && !serving {
                     self.reset_failed = true;
                     false
-                } else if disposition == Disposition::Swallow && self.session.healing {
+                } else if disposition == Disposition::Swallow
+                    && (self.session.healing || token == BLOCK || token == REPEAT)
+                {
+                    self.session.repeat_failed |= token == REPEAT;
                     false
                 } else {
                     // A statement that had to be prepared again and could not: the client's batch
                     // fails with the server's own words.
+                    self.session.parameters.failed();
                     true
                 }
             }
@@ -182,6 +194,34 @@ impl<S> Relay<S> {
         after
     }
 
+    /// The client's statement or batch is answered, with this transaction status.
+    fn answered(&mut self, status: TransactionStatus) {
+        let outcome = self.session.parameters.answered(status);
+        if status == TransactionStatus::Idle {
+            self.session.transaction.close();
+            self.session.after_write.transaction_ended();
+            if std::mem::take(&mut self.session.alters_catalogue) && self.catalogue.is_some() {
+                self.wants.catalogue_changed = true;
+                self.session.catalogue_change = None;
+            }
+        }
+        match outcome {
+            Outcome::Nothing => return,
+            Outcome::Set => {}
+            // What was sent behind it may pin the session anew.
+            Outcome::Discarded if self.is_settled() => self.session.pinned = false,
+            Outcome::Discarded => {}
+            Outcome::Unrepeatable => self.session.pinned = true,
+        }
+        if let Some(link) = &mut self.active {
+            link.settings = self.session.parameters.version();
+        }
+    }
+
+    fn is_settled(&self) -> bool {
+        self.active.as_ref().is_none_or(|link| link.pipeline.is_settled())
+    }
+
     /// Takes note of a ParameterStatus. Returns whether the client is to hear of it.
     fn parameter_reported(&mut self, frame: &[u8], during: Option<Disposition>) -> bool {
         let Some(link) = &mut self.active else { return false };
@@ -190,7 +230,8 @@ impl<S> Relay<S> {
         if link.params.set(status.name, status.value).is_err() {
             return true;
         }
-        if during == Some(Disposition::Swallow) || !matches!(self.phase, Phase::Ready) {
+        // What is set again after others have been served says nothing about the client.
+        if link.repeating || !matches!(self.phase, Phase::Ready) {
             return false;
         }
         let known = self.client.params.set(status.name, status.value).is_ok();
@@ -201,7 +242,8 @@ impl<S> Relay<S> {
                 self.session.statements.lexing_changed();
             }
         }
-        true
+        // What we do on our own account is what the client was told of before.
+        during != Some(Disposition::Swallow)
     }
 
     /// A SET of ours failed: during login that is the client's choice of values.
@@ -231,6 +273,8 @@ impl<S> Relay<S> {
     pub(super) fn link_lost(&mut self, now: Instant) {
         let Some(mut link) = self.active.take() else { return };
         let idle = link.pipeline.is_releasable() && link.framer.at_boundary();
+        let settled = link.pipeline.is_settled() && link.framer.at_boundary();
+        let status = link.pipeline.status();
         self.client.output.detach(&mut link.input);
         link.output.detach(&mut self.client.input);
         self.session.statements.link_gone(link.node());
@@ -243,6 +287,19 @@ impl<S> Relay<S> {
             && !self.session.pinned
         {
             // Only reads run on standbys: the primary answers instead, and nobody notices.
+            return;
+        }
+        if matches!(self.phase, Phase::Ready)
+            && settled
+            && node != self.context.settings.primary_node()
+            && self.client.framer.at_boundary()
+            && (self.session.transaction.block() == Block::Deferred
+                || self.session.transaction.can_move())
+        {
+            // What it has read so far is the client's already.
+            if self.session.transaction.block() == Block::Open {
+                self.leave_node(status);
+            }
             return;
         }
         match self.phase {

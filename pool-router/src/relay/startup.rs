@@ -34,6 +34,7 @@ use sha2::{Digest, Sha256};
 use super::query::{SETUP, set_parameter};
 use super::reply::lexing;
 use super::{Entropy, Phase, Relay, Timer, Transport};
+use crate::classify::IsolationLevel;
 use crate::hba::{
     ConnectionFacts, InterfaceAddress, Method as HbaMethod, Transport as HbaTransport,
 };
@@ -43,6 +44,7 @@ use crate::ids::{NodeId, PoolKey};
 use crate::login::ConnectError;
 use crate::passwd::StoredPassword;
 use crate::pool::FailureKind;
+use crate::rules::SessionNames;
 
 /// Requests for encryption that are answered before the client must get on with it.
 const MAX_ENCRYPTION_REQUESTS: u8 = 2;
@@ -68,6 +70,16 @@ pub(super) struct Startup {
     /// Nodes that could not serve the welcome.
     refused: u128,
     first_error: Option<(NodeId, Arc<ConnectError>)>,
+    catalogue: CatalogueWait,
+}
+
+/// Whether the welcome waits for the database's catalogue, so that the first statement can already
+/// be routed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CatalogueWait {
+    NotYet,
+    Waiting,
+    Over,
 }
 
 #[derive(Debug)]
@@ -94,6 +106,7 @@ impl Startup {
             secret: None,
             refused: 0,
             first_error: None,
+            catalogue: CatalogueWait::NotYet,
         }
     }
 }
@@ -370,15 +383,31 @@ impl<S> Relay<S> {
     }
 
     /// The client is who it says: finds its identity, and its welcome if that is known.
-    pub(super) fn log_in<D: Clone>(&mut self, hub: &mut Hub<S, D>) {
+    pub(super) fn log_in<D: Clone>(&mut self, hub: &mut Hub<S, D>, now: Instant) {
         let Some(startup) = self.startup() else { return };
         let Some(requested) = &startup.requested else { return };
         let identity: Identity = requested.identity.clone();
+        let application_name = requested
+            .tracked
+            .iter()
+            .chain(&identity.parameters)
+            .find(|(name, _)| **name == *b"application_name")
+            .map(|(_, value)| value.clone());
         let secret = startup.secret.take();
         let Some(key) = cancel_key(startup) else { return };
         startup.stage = Stage::Welcome { setting: false };
-        match hub.log_in(self.id, &identity, secret, key) {
-            Some(pool_key) => self.pool_key = Some(pool_key),
+        let names = SessionNames {
+            application_name: application_name.as_deref().unwrap_or_default(),
+            database: &identity.database,
+            user: &identity.user,
+        };
+        self.session.balancer.session_starts(&self.context.rules, &names);
+        self.session.startup_level = identity.parameters.iter().find_map(isolation_level);
+        match hub.log_in(self.id, &identity, secret, key, now) {
+            Some((pool_key, catalogue)) => {
+                self.pool_key = Some(pool_key);
+                self.catalogue = catalogue;
+            }
             None => self.fatal(
                 SqlState::TOO_MANY_CONNECTIONS,
                 "too many distinct combinations of user, database and startup parameters",
@@ -388,7 +417,7 @@ impl<S> Relay<S> {
     }
 
     /// While the welcome is not complete: takes it from the hub, or from a server.
-    pub(super) fn continue_welcome<D: Clone>(&mut self, hub: &mut Hub<S, D>) {
+    pub(super) fn continue_welcome<D: Clone>(&mut self, hub: &mut Hub<S, D>, now: Instant) {
         let Some(pool_key) = self.pool_key else { return };
         let primary = self.context.settings.primary_node();
         let nodes = self.context.settings.backends.len();
@@ -402,12 +431,16 @@ impl<S> Relay<S> {
             if let Some(link) = self.active.as_ref().filter(|link| link.pipeline.is_releasable()) {
                 hub.remember_welcome(pool_key, tracked, link.params.clone());
                 let params = link.params.clone();
-                self.welcome(params);
+                if !self.awaits_catalogue(hub, pool_key, now) {
+                    self.welcome(params);
+                }
             }
             return;
         }
         if let Some(params) = hub.welcome(pool_key, &tracked) {
-            self.welcome(params);
+            if !self.awaits_catalogue(hub, pool_key, now) {
+                self.welcome(params);
+            }
         } else if self.active.is_some() {
             self.ask_for_welcome(hub, pool_key, &tracked);
         } else if self.waiting.is_none() && self.wants.acquire.is_none() {
@@ -417,6 +450,35 @@ impl<S> Relay<S> {
                 candidates.filter(|node| refused & (1_u128 << (node.0 & 127)) == 0);
             self.wants.acquire = candidates.next();
         }
+    }
+
+    /// Whether the welcome, which could be given now, is to wait for the catalogue.
+    fn awaits_catalogue<D: Clone>(
+        &mut self,
+        hub: &mut Hub<S, D>,
+        key: PoolKey,
+        now: Instant,
+    ) -> bool {
+        let id = self.id;
+        let Some(startup) = self.startup() else { return false };
+        let waits = startup.catalogue != CatalogueWait::Over && hub.awaits_catalogue(id, key, now);
+        startup.catalogue = if waits { CatalogueWait::Waiting } else { CatalogueWait::Over };
+        waits
+    }
+
+    /// Whether all has been done for the welcome, and the hub will ring.
+    fn waits_for_catalogue(&mut self) -> bool {
+        self.startup().is_some_and(|startup| startup.catalogue == CatalogueWait::Waiting)
+    }
+
+    /// The welcome is to be given without the catalogue, if that is all that it waits for.
+    pub(super) fn stop_waiting_for_catalogue(&mut self) -> bool {
+        let Some(startup) = self.startup() else { return false };
+        let waiting = startup.catalogue == CatalogueWait::Waiting;
+        if waiting {
+            startup.catalogue = CatalogueWait::Over;
+        }
+        waiting
     }
 
     fn ask_for_welcome<D: Clone>(
@@ -449,7 +511,7 @@ impl<S> Relay<S> {
 
     /// The server that is to be asked is known to be alive now: it can be asked.
     fn welcome_server_found(&mut self) -> bool {
-        if self.active.as_ref().is_some_and(|link| link.verified) {
+        if self.active.as_ref().is_some_and(|link| link.verified) && !self.waits_for_catalogue() {
             self.doorbell = true;
         }
         false
@@ -457,7 +519,9 @@ impl<S> Relay<S> {
 
     /// The parameters may be set now: the hub is to know.
     fn welcome_set(&mut self) -> bool {
-        if self.active.as_ref().is_some_and(|link| link.pipeline.is_releasable()) {
+        if self.active.as_ref().is_some_and(|link| link.pipeline.is_releasable())
+            && !self.waits_for_catalogue()
+        {
             self.doorbell = true;
         }
         false
@@ -570,4 +634,21 @@ fn auth_entropy(entropy: &Entropy, mock_seed: [u8; 32]) -> ServerEntropy {
 fn cancel_key(startup: &Startup) -> Option<CancelKey> {
     let key = startup.entropy.0.get(32..32 + startup.key_len)?;
     CancelKey::new(key).ok()
+}
+
+/// The isolation level of transactions that a startup parameter asks for. What `options` asks for
+/// besides is not looked at: a level that may be strict is taken for one.
+fn isolation_level((name, value): &Parameter) -> Option<IsolationLevel> {
+    let says = |word: &str| {
+        value.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+    };
+    let names_it = name.eq_ignore_ascii_case(b"default_transaction_isolation")
+        || name.eq_ignore_ascii_case(b"options") && says("isolation");
+    if !names_it {
+        None
+    } else if says("serializable") {
+        Some(IsolationLevel::Serializable)
+    } else {
+        Some(IsolationLevel::RepeatableRead)
+    }
 }

@@ -7,27 +7,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use pgwire_core::pipeline::Token;
 
+use super::demand::Demand;
 use crate::ids::NodeId;
-
-/// What routing needs to know of a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Facts {
-    /// Any node may answer it.
-    pub(super) read: bool,
-    /// It leaves state in its server session.
-    pub(super) pins: bool,
-    /// It writes, or may.
-    pub(super) writes: bool,
-}
-
-impl Facts {
-    /// A statement about which nothing is known.
-    pub(super) const UNKNOWN: Self = Self { read: false, pins: true, writes: true };
-}
 
 #[derive(Debug)]
 struct Statement {
-    facts: Facts,
+    demand: Demand,
     /// The body of its Parse message behind the name: query text and parameter types.
     body: Vec<u8>,
     /// The nodes (by bit) whose server has it.
@@ -47,6 +32,8 @@ struct Unconfirmed {
     batch: u64,
     /// The client's own Parse of a new name: if it fails there is no such statement.
     creates: bool,
+    /// For the unnamed statement: the one that it replaces, and that stays if it fails.
+    replaces: Option<Statement>,
 }
 
 /// The prepared statements of one session.
@@ -56,9 +43,13 @@ pub(super) struct Statements {
     unnamed: Option<Statement>,
     /// The active link's server may have an unnamed statement of ours that is not known here.
     unnamed_unknown: bool,
-    /// The unnamed statement's facts hold for its text as the session reads text now.
+    /// The unnamed statement's demand holds for its text as the session reads text now.
     unnamed_is_current: bool,
     unconfirmed: VecDeque<Unconfirmed>,
+    /// What `sent` was behind the last simple query.
+    query_sent: u64,
+    /// A buffer to be used again.
+    spare: Vec<u8>,
     /// Names that the batch at hand gave to new statements.
     created: Vec<Box<[u8]>>,
     next_token: u32,
@@ -90,6 +81,8 @@ impl Statements {
             unnamed_unknown: false,
             unnamed_is_current: false,
             unconfirmed: VecDeque::new(),
+            query_sent: 0,
+            spare: Vec::new(),
             created: Vec::new(),
             next_token: 1,
             sent: 0,
@@ -99,9 +92,29 @@ impl Statements {
         }
     }
 
-    /// What is known of a statement.
-    pub(super) fn facts(&self, name: &[u8]) -> Option<Facts> {
-        self.get(name).filter(|s| !s.closed).map(|statement| statement.facts)
+    /// What a statement demands.
+    pub(super) fn demand(&self, name: &[u8]) -> Option<Demand> {
+        self.get(name).filter(|s| !s.closed).map(|statement| statement.demand)
+    }
+
+    /// The text of a statement.
+    pub(super) fn text(&self, name: &[u8]) -> &[u8] {
+        let body = self.get(name).map(|statement| &statement.body[..]).unwrap_or_default();
+        body.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+
+    /// The names and texts of all statements.
+    pub(super) fn texts(&self) -> Vec<(Box<[u8]>, Vec<u8>)> {
+        let unnamed = self.unnamed.iter().map(|_| Box::default());
+        let names = self.named.iter().filter(|(_, it)| !it.closed).map(|(name, _)| name.clone());
+        unnamed.chain(names).map(|name| (name.clone(), self.text(&name).to_vec())).collect()
+    }
+
+    /// A statement demands something else than it did.
+    pub(super) fn set_demand(&mut self, name: &[u8], demand: Demand) {
+        if let Some(statement) = self.get_mut(name) {
+            statement.demand = demand;
+        }
     }
 
     /// Whether a statement of this size may be remembered.
@@ -110,11 +123,11 @@ impl Statements {
         size <= self.limit.saturating_sub(if name.is_empty() { 0 } else { self.bytes })
     }
 
-    /// The facts of an unnamed statement with this body, if it is the same as the last one: drivers
+    /// The demand of an unnamed statement with this body, if it is the same as the last one: drivers
     /// that do not prepare send the same text over and over.
-    pub(super) fn same_again(&self, name: &[u8], body: &[u8]) -> Option<Facts> {
+    pub(super) fn same_again(&self, name: &[u8], body: &[u8]) -> Option<Demand> {
         let last = self.unnamed.as_ref().filter(|_| name.is_empty() && self.unnamed_is_current)?;
-        (last.body == body).then_some(last.facts)
+        (last.body == body).then_some(last.demand)
     }
 
     /// From now on text is read in another way.
@@ -122,30 +135,37 @@ impl Statements {
         self.unnamed_is_current = false;
     }
 
-    /// The client's Parse goes to `node`. Returns the token for it, and whether a server-side
+    /// Whether there is a named statement of this name.
+    pub(super) fn is_taken(&self, name: &[u8]) -> bool {
+        self.named.get(name).is_some_and(|known| !known.closed)
+    }
+
+    /// The client's Parse of a name that is not taken goes to `node`. Returns the token for it, and whether a server-side
     /// leftover of that name must be closed first.
     pub(super) fn parse(
         &mut self,
         name: &[u8],
         body: &[u8],
-        facts: Facts,
+        demand: Demand,
         node: NodeId,
     ) -> (Token, bool) {
         if name.is_empty() {
-            // The buffer of the last one is used again: this is on the path of every query of
-            // many drivers.
-            let mut buffer = self.unnamed.take().map(|old| old.body).unwrap_or_default();
+            // A buffer of before is used again: this is on the path of every query of many drivers.
+            let mut buffer = std::mem::take(&mut self.spare);
             buffer.clear();
             buffer.extend_from_slice(body);
-            self.unnamed =
-                Some(Statement { facts, body: buffer, on: bit(node), stale: 0, closed: false });
+            let statement =
+                Statement { demand, body: buffer, on: bit(node), stale: 0, closed: false };
+            let replaced = self.unnamed.replace(statement);
             self.unnamed_unknown = false;
             self.unnamed_is_current = true;
-            return (self.expect(name, node, true), false);
+            let token = self.expect(name, node, true);
+            if let Some(parse) = self.unconfirmed.back_mut() {
+                parse.replaces = replaced;
+            }
+            return (token, false);
         }
         let left_over = match self.named.get(name) {
-            // The server will refuse it, as it should.
-            Some(known) if !known.closed => return (Token::default(), false),
             Some(known) => known.on | known.stale,
             None => 0,
         };
@@ -153,7 +173,7 @@ impl Statements {
         self.bytes += cost(name, body);
         let stale = left_over & !bit(node);
         let body = body.to_vec();
-        let statement = Statement { facts, body, on: bit(node), stale, closed: false };
+        let statement = Statement { demand, body, on: bit(node), stale, closed: false };
         self.named.insert(name.into(), statement);
         self.created.push(name.into());
         let token = self.expect(name, node, true);
@@ -161,9 +181,11 @@ impl Statements {
     }
 
     /// The client's Parse of something that is not remembered here was sent.
-    pub(super) fn unrecorded(&mut self) {
-        self.unnamed = None;
-        self.unnamed_unknown = true;
+    pub(super) fn unrecorded(&mut self, name: &[u8]) {
+        if name.is_empty() {
+            self.unnamed = None;
+            self.unnamed_unknown = true;
+        }
     }
 
     /// A message that uses the statement goes to `node`.
@@ -174,6 +196,18 @@ impl Statements {
             return if foreign { Missing::Close } else { Missing::Nothing };
         };
         let here = statement.on & bit(node) != 0;
+        // What an earlier batch was to prepare along with it is not there if that batch fails.
+        let batch = self.sent;
+        let is_doubtful = |parse: &Unconfirmed| {
+            !parse.creates && parse.batch < batch && parse.node == node && *parse.name == *name
+        };
+        let doubtful = here && self.unconfirmed.iter().any(is_doubtful);
+        let Some(statement) = self.get_mut(name) else { return Missing::Nothing };
+        if doubtful {
+            statement.on &= !bit(node);
+            statement.stale |= bit(node);
+        }
+        let here = here && !doubtful;
         match (statement.closed, here) {
             (false, true) | (true, false) => return Missing::Nothing,
             (true, true) => {
@@ -216,8 +250,18 @@ impl Statements {
 
     /// A simple query was sent: it destroys the unnamed statement.
     pub(super) fn query(&mut self) {
+        self.query_sent = self.sent;
         self.unnamed = None;
         self.unnamed_unknown = false;
+    }
+
+    /// A simple query of our own was sent to `node`: it destroys the unnamed statement there, and
+    /// a ReadyForQuery answers it.
+    pub(super) fn own_query(&mut self, node: NodeId) {
+        if let Some(statement) = &mut self.unnamed {
+            statement.on &= !bit(node);
+        }
+        self.batch_sent();
     }
 
     /// `DEALLOCATE ALL` or `DISCARD ALL` went to `node`.
@@ -228,7 +272,7 @@ impl Statements {
         }
     }
 
-    /// A batch begins.
+    /// A batch or simple query begins.
     pub(super) fn batch_begins(&mut self) {
         self.created.clear();
     }
@@ -241,7 +285,7 @@ impl Statements {
             }
         }
         if self.unconfirmed.iter().any(|parse| parse.creates && parse.name.is_empty()) {
-            self.unrecorded();
+            self.unrecorded(b"");
         } else if let Some(statement) = &mut self.unnamed {
             // Only used there: preparing it once more than needed does no harm.
             statement.on = 0;
@@ -263,21 +307,41 @@ impl Statements {
     pub(super) fn confirmed(&mut self, token: Token) {
         if token != Token::default() {
             // Answers come in order, so it usually is the first.
-            if self.unconfirmed.pop_front_if(|parse| parse.token == token).is_none() {
+            let first = self.unconfirmed.pop_front_if(|parse| parse.token == token);
+            if let Some(replaced) = first.and_then(|parse| parse.replaces) {
+                self.spare = replaced.body;
+            } else {
                 self.unconfirmed.retain(|parse| parse.token != token);
             }
         }
     }
 
-    /// Something in the batch at hand failed: what was not confirmed in it was never done.
-    pub(super) fn batch_failed(&mut self) {
+    /// Something in the batch at hand failed, the Parse with this token or something else: what was
+    /// not confirmed in it was never done.
+    pub(super) fn batch_failed(&mut self, token: Token) {
         let batch = self.answered;
+        let mut restored = false;
         while let Some(parse) = self.unconfirmed.pop_front_if(|parse| parse.batch <= batch) {
             if parse.creates && parse.name.is_empty() {
-                // Its server still has the one before; what that was is not known any more.
-                if !self.unconfirmed.iter().any(|later| later.creates && later.name.is_empty()) {
-                    self.unnamed = None;
-                    self.unnamed_unknown = true;
+                // Its server still has the one that the first of them was to replace, unless that
+                // was looked at: the old one is dropped before.
+                if std::mem::replace(&mut restored, true) {
+                    continue;
+                }
+                let replaces = parse.replaces.filter(|_| parse.token != token);
+                let is_unnamed = |later: &&mut Unconfirmed| later.creates && later.name.is_empty();
+                let later = self
+                    .unconfirmed
+                    .iter_mut()
+                    .find(|later| later.batch > batch && is_unnamed(later));
+                match later {
+                    Some(later) => later.replaces = replaces,
+                    // A simple query behind the batch drops it in any case.
+                    None if self.query_sent > batch => {}
+                    None => {
+                        self.unnamed = replaces;
+                        self.unnamed_is_current = false;
+                    }
                 }
             } else if parse.creates {
                 self.forget(&parse.name);
@@ -290,6 +354,8 @@ impl Statements {
     /// The connection to `node` was given back or is lost.
     pub(super) fn link_gone(&mut self, node: NodeId) {
         self.unconfirmed.clear();
+        // What was not answered will never be.
+        self.answered = self.sent;
         self.unnamed_unknown = false;
         if let Some(statement) = &mut self.unnamed {
             statement.on &= !bit(node);
@@ -316,7 +382,14 @@ impl Statements {
         let token = Token(self.next_token);
         self.next_token = self.next_token.checked_add(1).unwrap_or(1);
         let batch = self.sent;
-        self.unconfirmed.push_back(Unconfirmed { token, name: name.into(), node, batch, creates });
+        self.unconfirmed.push_back(Unconfirmed {
+            token,
+            name: name.into(),
+            node,
+            batch,
+            creates,
+            replaces: None,
+        });
         token
     }
 
@@ -347,7 +420,7 @@ fn bit(node: NodeId) -> u128 {
 mod tests {
     use super::*;
 
-    const READ: Facts = Facts { read: true, pins: false, writes: false };
+    const READ: Demand = Demand::NOTHING;
     const HERE: NodeId = NodeId(0);
     const THERE: NodeId = NodeId(1);
 

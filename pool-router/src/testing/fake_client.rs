@@ -43,6 +43,9 @@ enum Stage {
     Canceller,
 }
 
+/// How rows of the primary are signed.
+const PRIMARY: &str = "0|";
+
 /// What a client wants done.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
@@ -287,14 +290,16 @@ impl Client {
         }
         self.outcome = Some(Outcome::Closed);
         let early = self.stage != Stage::Ready && (scene.crowded || scene.shutdown);
-        if !scene.faults && !early {
+        // Who is in a hurry does not wait for the end of a message.
+        let torn = scene.hurry && !self.input.is_empty();
+        if !scene.faults && !early && !torn {
             let asked = self.asked.front().map(short);
             scene.violation(format!(
                 "client {}: closed without a reason while it waits for {asked:?} with {:?}",
                 self.id, self.input
             ));
         }
-        if !scene.faults && !self.input.is_empty() {
+        if !scene.faults && !scene.hurry && !self.input.is_empty() {
             scene.violation(format!("client {}: the last message is torn", self.id));
         }
     }
@@ -423,12 +428,17 @@ impl Client {
         self.confirmed.append(&mut self.session.committed);
         match self.asked.pop_front() {
             // Data that was sent ahead is on its way already.
-            Some(Op::Statement(Sql::Copy(_))) if self.alone => {
+            Some(Op::Statement(Sql::Copy(_))) if self.is_at_alone() => {
                 wishes.send.extend(self.copy_data.pop_front().unwrap_or_default());
             }
             Some(Op::QueryEnd | Op::Sync) => self.on_ready(frame, scene, wishes),
             _ => {}
         }
+    }
+
+    /// Whether what is being answered is the unit that nothing was sent behind.
+    fn is_at_alone(&self) -> bool {
+        self.alone && self.in_flight == 1
     }
 
     fn on_ready(&mut self, frame: &[u8], scene: &mut Scene, wishes: &mut Wishes) {
@@ -447,11 +457,17 @@ impl Client {
         wishes.tick = true;
     }
 
-    /// Whether a row is the one asked for, and from the session that runs the transaction.
+    /// Whether a row is the one asked for, and from the session that runs the transaction: a
+    /// standby's at first, perhaps, and the primary's from some statement on.
     fn is_row(&mut self, frame: &[u8], start: &str) -> bool {
         let text = String::from_utf8_lossy(frame.get(11..).unwrap_or_default()).into_owned();
         let Some(signature) = text.strip_prefix(start) else { return false };
-        self.signature.get_or_insert_with(|| signature.to_owned()) == signature
+        let is_primary = |signature: &str| signature.starts_with(PRIMARY);
+        let before = self.signature.replace(signature.to_owned());
+        let moves = !self.session.modes.snapshot;
+        before.is_none_or(|before| {
+            before == signature || moves && !is_primary(&before) && is_primary(signature)
+        })
     }
 
     fn on_error(&mut self, frame: &[u8], scene: &mut Scene, wishes: &mut Wishes) {
@@ -494,7 +510,7 @@ impl Client {
             .is_some_and(|nonce| message.ends_with(nonce));
         let random = code == "40001" && own;
         let cancel = code == "57014" && self.cancelled;
-        let refusal = (outage || crowd) && !midway;
+        let refusal = outage || crowd;
         if !(expected || random || cancel || refusal) {
             scene.violation(format!(
                 "client {id}: {code} {message} as answer to {} with {:?}",
@@ -508,12 +524,18 @@ impl Client {
         }
         self.answer = None;
         self.session.fail();
-        if matches!(self.asked.front(), Some(Op::Statement(_))) && !refusal {
+        let drops_unnamed = match self.asked.front() {
+            Some(Op::Statement(_)) => true,
+            Some(Op::Parse(name, _)) => name.is_empty(),
+            _ => false,
+        };
+        if drops_unnamed && !refusal {
             self.session.query_begun();
         }
         let end = self.asked.iter().position(|op| matches!(op, Op::QueryEnd | Op::Sync));
         let dropped: Vec<Op> = self.asked.drain(..end.unwrap_or(0)).collect();
-        if dropped.iter().any(|op| matches!(op, Op::Statement(Sql::Copy(_)))) && self.alone {
+        let copied = dropped.iter().any(|op| matches!(op, Op::Statement(Sql::Copy(_))));
+        if copied && self.is_at_alone() {
             self.copy_data.pop_front();
         }
         wishes.tick = true;

@@ -412,7 +412,11 @@ impl Node {
         }
         let result = if cancelled {
             Err(Failure("57014", format!("canceling statement due to user request: {nonce}")))
-        } else if writes && !self.primary && backend.session.block != session::Block::Failed {
+        } else if writes
+            && !self.primary
+            && !backend.session.modes.read_only
+            && backend.session.block != session::Block::Failed
+        {
             scene.violation(format!("{nonce} was to be written by standby {id}"));
             Err(Failure("25006", "cannot execute INSERT in a read-only transaction".to_owned()))
         } else if fails && backend.session.block != session::Block::Failed {

@@ -20,6 +20,7 @@ pub(super) enum Task {
     Client(usize),
     Login(usize),
     Cancel(usize),
+    Lookup(usize),
 }
 
 /// Who is at the other end.

@@ -17,6 +17,7 @@ use crate::config::{
 use crate::context::Context;
 use crate::hub::Shutdown;
 use crate::passwd::PoolPasswd;
+use crate::rules::Rules;
 
 /// Servers and clients have no more accidents from here on.
 const HEALED: Duration = Duration::from_millis(400);
@@ -96,6 +97,10 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
     let places = count(clients);
     let crowded = settings.pool_size < places || settings.max_server_connections < places;
     let group_count = 1 + rng.below(2);
+    let database_count = rng.pick(&[1, 1, 4]);
+    settings.relcache_expire = rng.chance(300).then_some(Duration::from_millis(20));
+    settings.relcache_on_standby = rng.chance(300);
+    settings.catalogue_timeout = Some(Duration::from_millis(rng.pick(&[5, 3_000])));
 
     let chaos = Chaos {
         error: rng.pick(&[0, 20, 100]),
@@ -119,6 +124,7 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
     let mut script_rng = rng.fork();
     let context = Context {
         settings: Arc::new(settings),
+        rules: Rules::default(),
         hba: None,
         passwords: PoolPasswd::default(),
         mock_seed: [7; 32],
@@ -143,7 +149,7 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
         };
         let login = Login {
             user: format!("user{}", rng.below(group_count)),
-            database: "db".to_owned(),
+            database: format!("db{}", rng.below(database_count)),
             zone,
             default_zone,
             password: None,
@@ -268,6 +274,7 @@ impl Scripted {
         let line = passwd_line(self.password);
         let context = Context {
             settings: Arc::new(settings),
+            rules: Rules::default(),
             hba: None,
             passwords: line
                 .and_then(|line| PoolPasswd::parse("pool_passwd", &line).ok())
@@ -293,7 +300,8 @@ impl Scripted {
         };
         let traits = Traits {
             units: 12,
-            discards: login.zone.is_none(),
+            // A server that is given back in between may serve whoever comes first.
+            discards: login.zone.is_none() && self.pool_mode == PoolMode::Session,
             state: true,
             cancels: false,
             long: rng.chance(500),

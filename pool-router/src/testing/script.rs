@@ -122,9 +122,27 @@ impl Author {
 
     fn transaction(&mut self, units: &mut Vec<Unit>) {
         let nonce = self.nonce();
-        units.push(simple(&format!("BEGIN /* {nonce} */")));
-        for _ in 0..self.rng.below(4) {
-            let unit = match self.rng.below(6) {
+        let modes = self.rng.pick(&[
+            "",
+            "",
+            "",
+            " READ ONLY",
+            " READ WRITE",
+            " ISOLATION LEVEL REPEATABLE READ",
+            " ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        ]);
+        units.push(simple(&format!("BEGIN{modes} /* {nonce} */")));
+        let mut savepoints = 0;
+        for _ in 0..self.rng.below(6) {
+            let unit = match self.rng.below(9) {
+                6 => {
+                    savepoints += 1;
+                    simple(&format!("SAVEPOINT p{savepoints}"))
+                }
+                7 | 8 if savepoints > 0 => {
+                    let name = 1 + self.rng.below(savepoints);
+                    simple(&format!("ROLLBACK TO p{name}"))
+                }
                 0 => self.batch(),
                 1 => {
                     let zone = self.rng.pick(&ZONES);
@@ -132,7 +150,7 @@ impl Author {
                 }
                 2 => self.copy(),
                 other => {
-                    let sql = self.statement(other != 3);
+                    let sql = self.statement(other == 3);
                     simple(&sql)
                 }
             };

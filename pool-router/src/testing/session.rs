@@ -42,8 +42,12 @@ pub(super) enum Sql {
     Fail(String),
     /// `INSERT INTO t VALUES ('…')`
     Insert(String),
-    /// `BEGIN /* … */`
-    Begin(String),
+    /// `BEGIN … /* … */`
+    Begin(String, Modes),
+    /// `SAVEPOINT name`
+    Savepoint(String),
+    /// `ROLLBACK TO [SAVEPOINT] name`
+    RollbackTo(String),
     /// `COMMIT /* … */`
     Commit,
     /// `ROLLBACK`
@@ -54,10 +58,21 @@ pub(super) enum Sql {
     DiscardAll,
     /// `COPY t FROM STDIN /* … */`
     Copy(String),
+    /// The proxy's question about the catalogue, in which there is nothing.
+    Catalogue,
     /// Nothing.
     Empty,
     /// Not of this language.
     Unknown(String),
+}
+
+/// The modes of a transaction, as far as the world knows them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Modes {
+    /// `READ ONLY`
+    pub(super) read_only: bool,
+    /// `ISOLATION LEVEL REPEATABLE READ`: all of it on one server.
+    pub(super) snapshot: bool,
 }
 
 /// What a session does in one step, with one answer.
@@ -112,6 +127,9 @@ pub(super) struct Session {
     pub(super) committed: Vec<String>,
     statements: BTreeMap<String, String>,
     portal: Option<Sql>,
+    pub(super) modes: Modes,
+    /// Savepoints with the parameters and the number of writes at their time.
+    savepoints: Vec<(String, Vars, usize)>,
 }
 
 impl Session {
@@ -125,6 +143,8 @@ impl Session {
             committed: Vec::new(),
             statements: BTreeMap::new(),
             portal: None,
+            modes: Modes::default(),
+            savepoints: Vec::new(),
         }
     }
 
@@ -161,7 +181,6 @@ impl Session {
 
     /// A step has failed: what the transaction did is undone.
     pub(super) fn fail(&mut self) {
-        self.pending.clear();
         if self.block == Block::Idle {
             self.undo();
         } else {
@@ -174,13 +193,19 @@ impl Session {
         if let Some(before) = self.before.take() {
             self.vars = before;
         }
-        self.portal = None;
+        self.ended();
     }
 
     fn commit(&mut self) {
         self.before = None;
         self.committed.append(&mut self.pending);
+        self.ended();
+    }
+
+    fn ended(&mut self) {
         self.portal = None;
+        self.modes = Modes::default();
+        self.savepoints.clear();
     }
 
     /// Does one step. On failure, nothing but [`Session::fail`] is to follow.
@@ -214,6 +239,9 @@ impl Session {
                 Ok(vec![done(&format!("COPY {}", rows.len()))])
             }
             Op::Parse(name, text) => {
+                if name.is_empty() {
+                    self.statements.remove("");
+                }
                 if self.block == Block::Failed && !ends_block(&parse_one(text)) {
                     return Err(aborted());
                 }
@@ -276,7 +304,8 @@ impl Session {
         }
         let tag = match sql {
             Sql::Select(nonce) | Sql::Slow(nonce) => {
-                let row = format!("{nonce}|{}|{}|", self.var(ZONE), self.var(STATE));
+                let (zone, state, own) = (self.var(ZONE), self.var(STATE), self.pending.len());
+                let row = format!("{nonce}|{zone}|{state}|{own}|");
                 let mut replies = Vec::new();
                 if describe {
                     replies.push(description(sql));
@@ -289,14 +318,40 @@ impl Session {
             Sql::Unknown(text) => {
                 return Err(Failure("42601", format!("syntax error at or near \"{text}\"")));
             }
+            Sql::Catalogue => {
+                return Ok(vec![description(&Sql::Select(String::new())), done("SELECT 0")]);
+            }
             Sql::Empty => return Ok(vec![exact(encode::empty_query)]),
+            Sql::Insert(_) | Sql::Copy(_) if self.modes.read_only => {
+                return Err(Failure("25006", "not in a read-only transaction".to_owned()));
+            }
             Sql::Insert(nonce) => {
                 self.pending.push(nonce.clone());
                 "INSERT 0 1"
             }
-            Sql::Begin(_) => {
+            Sql::Begin(_, modes) => {
                 self.block = Block::Open;
+                self.modes = *modes;
                 "BEGIN"
+            }
+            Sql::Savepoint(name) => {
+                if self.block == Block::Idle {
+                    let text = "SAVEPOINT can only be used in transaction blocks";
+                    return Err(Failure("25P01", text.to_owned()));
+                }
+                self.savepoints.push((name.clone(), self.vars.clone(), self.pending.len()));
+                "SAVEPOINT"
+            }
+            Sql::RollbackTo(name) => {
+                let at = self.savepoints.iter().rposition(|(known, ..)| known == name);
+                let Some((_, vars, writes)) = at.and_then(|at| self.savepoints.get(at)) else {
+                    return Err(Failure("3B001", format!("savepoint \"{name}\" does not exist")));
+                };
+                self.vars = vars.clone();
+                self.pending.truncate(*writes);
+                self.savepoints.truncate(at.unwrap_or(0) + 1);
+                self.block = Block::Open;
+                "ROLLBACK"
             }
             Sql::Commit if self.block == Block::Failed => {
                 self.block = Block::Idle;
@@ -351,7 +406,7 @@ fn no_portal() -> Failure {
 }
 
 fn ends_block(sql: &Sql) -> bool {
-    matches!(sql, Sql::Commit | Sql::Rollback | Sql::Empty)
+    matches!(sql, Sql::Commit | Sql::Rollback | Sql::RollbackTo(_) | Sql::Empty)
 }
 
 fn returns_rows(sql: &Sql) -> bool {
@@ -400,8 +455,13 @@ pub(super) fn ops(frame: &[u8]) -> Vec<Op> {
     let tag = FrontendTag::new(frame.first().copied().unwrap_or(0));
     let op = match tag {
         FrontendTag::QUERY => Query::parse(frame).ok().map(|query| {
-            let mut ops: Vec<Op> =
-                parse_sql(&text(query.sql)).into_iter().map(Op::Statement).collect();
+            let sql = text(query.sql);
+            let mut ops: Vec<Op> = if sql.contains("WITH RECURSIVE") {
+                // The question about the catalogue.
+                vec![Op::Statement(Sql::Catalogue)]
+            } else {
+                parse_sql(&sql).into_iter().map(Op::Statement).collect()
+            };
             ops.push(Op::QueryEnd);
             ops
         }),
@@ -490,7 +550,15 @@ fn statement(text: &str) -> Sql {
     } else if starts("INSERT INTO t VALUES (") {
         Sql::Insert(literal())
     } else if starts("BEGIN") {
-        Sql::Begin(comment())
+        let modes = Modes {
+            read_only: text.contains(" READ ONLY"),
+            snapshot: text.contains(" REPEATABLE READ"),
+        };
+        Sql::Begin(comment(), modes)
+    } else if let Some(name) = text.strip_prefix("SAVEPOINT ") {
+        Sql::Savepoint(name.to_owned())
+    } else if let Some(name) = text.strip_prefix("ROLLBACK TO ") {
+        Sql::RollbackTo(name.trim_start_matches("SAVEPOINT ").to_owned())
     } else if starts("COMMIT") {
         Sql::Commit
     } else if starts("ROLLBACK") || starts("ABORT") {
@@ -516,7 +584,7 @@ pub(super) fn nonce(sql: &Sql) -> Option<&str> {
         | Sql::Slow(n)
         | Sql::Fail(n)
         | Sql::Insert(n)
-        | Sql::Begin(n)
+        | Sql::Begin(n, _)
         | Sql::Copy(n) => Some(n),
         Sql::Set(name, value) if name == STATE => Some(value),
         _ => None,

@@ -16,6 +16,7 @@ use super::fake_pg::{Chaos, Effects, End, Health, Node, Scene};
 use super::net::{ConnId, Cut, Net, Notice, Peer, Socket, Task, Way};
 use super::rng::Rng;
 use crate::buffers::Buffers;
+use crate::catalogue::{Lookup, LookupOrder, LookupPlan, LookupTurn};
 use crate::context::Context;
 use crate::hub::{CancelOrder, Command, Hub, Shutdown};
 use crate::io::{Io, Transfer};
@@ -61,6 +62,8 @@ pub(super) enum Event {
     Dial(usize),
     DialFailed(usize, ConnectError),
     DialCancel(usize),
+    DialLookup(usize),
+    LookupFailed(usize, ConnectError),
     CancelEnd(usize),
     Derived(usize),
     HubTimer,
@@ -87,6 +90,15 @@ impl LoginTask {
     fn is_open(&self, net: &Net) -> bool {
         self.dialling || self.conn.is_some_and(|conn| net.is_open(conn))
     }
+}
+
+/// A look-up: a login, and then the question.
+#[derive(Debug)]
+enum LookupTask {
+    Dialling(Box<LookupPlan>),
+    LoggingIn(Box<Login<Socket>>, LookupOrder),
+    Asking(Box<Lookup<Socket>>, LookupOrder),
+    Done,
 }
 
 #[derive(Debug)]
@@ -138,7 +150,8 @@ impl fmt::Display for Failed {
 pub struct Streams {
     /// What each client received, in the order of their coming.
     pub clients: Vec<Vec<u8>>,
-    /// What each server connection received, in the order of opening.
+    /// What each server connection received, in the order of opening; without those on which the
+    /// catalogue is looked up.
     pub servers: Vec<Vec<u8>>,
 }
 
@@ -165,6 +178,9 @@ pub(super) struct World {
     relays: Vec<RelayTask>,
     logins: Vec<LoginTask>,
     cancels: Vec<CancelTask>,
+    lookups: Vec<LookupTask>,
+    /// The connections of look-ups.
+    asides: BTreeSet<ConnId>,
     scheduled: BTreeSet<Task>,
     alarms: BTreeSet<(Instant, Task)>,
     hub_alarm: Option<Instant>,
@@ -191,6 +207,8 @@ impl World {
             relays: Vec::new(),
             logins: Vec::new(),
             cancels: Vec::new(),
+            lookups: Vec::new(),
+            asides: BTreeSet::new(),
             scheduled: BTreeSet::new(),
             alarms: BTreeSet::new(),
             hub_alarm: None,
@@ -235,6 +253,7 @@ impl World {
                 && world.hub.is_empty()
                 && world.net.open_conns().next().is_none()
                 && world.logins.iter().all(|login| !login.dialling && login.login.is_none())
+                && world.lookups.iter().all(|task| matches!(task, LookupTask::Done))
         });
         self.check_end();
         let trace = self.scene.trace.take().unwrap_or_default();
@@ -254,6 +273,7 @@ impl World {
         for (conn, (_, received)) in self.net.record.take().unwrap_or_default() {
             match self.net.peer(conn) {
                 Peer::Client(_) => streams.clients.push(received),
+                Peer::Node(_) if self.asides.contains(&conn) => {}
                 Peer::Node(_) => streams.servers.push(received),
             }
         }
@@ -336,6 +356,14 @@ impl World {
                     self.logins.push(LoginTask { plan, dialling: true, login: None, conn: None });
                     self.after_up_to(300, Event::Dial(index));
                 }
+                Command::LookUp(plan) => {
+                    let index = self.lookups.len();
+                    let order = &plan.order;
+                    self.scene.note(|| format!("look-up {index}: {order:?}"));
+                    self.lookups.push(LookupTask::Dialling(plan));
+                    self.check_lookups();
+                    self.after_up_to(300, Event::DialLookup(index));
+                }
                 Command::Close(link) => {
                     let mut socket = link.into_socket();
                     let conn = socket.conn;
@@ -392,6 +420,24 @@ impl World {
         }
     }
 
+    /// At most two look-ups run at a time, and one for each database.
+    fn check_lookups(&mut self) {
+        let mut databases: Vec<&[u8]> = Vec::new();
+        for task in &self.lookups {
+            databases.push(match task {
+                LookupTask::Dialling(plan) => plan.order.database(),
+                LookupTask::LoggingIn(_, order) | LookupTask::Asking(_, order) => order.database(),
+                LookupTask::Done => continue,
+            });
+        }
+        let running = databases.len();
+        databases.sort_unstable();
+        databases.dedup();
+        if running > 2 || databases.len() < running {
+            self.scene.violation(format!("{running} look-ups at a time"));
+        }
+    }
+
     fn open(&mut self, peer: Peer) -> Socket {
         let rng = &mut self.scene.rng;
         let cut = self.wires.cut.unwrap_or_else(|| {
@@ -415,6 +461,7 @@ impl World {
                     Task::Client(index) => self.drive_client(index),
                     Task::Login(index) => self.drive_login(index),
                     Task::Cancel(index) => self.drive_cancel(index),
+                    Task::Lookup(index) => self.drive_lookup(index),
                 }
             }
             Event::PeerRead(conn) => self.peer_read(conn),
@@ -433,6 +480,8 @@ impl World {
             Event::Dial(index) => self.dial(index),
             Event::DialFailed(index, error) => self.dial_failed(index, error),
             Event::DialCancel(index) => self.dial_cancel(index),
+            Event::DialLookup(index) => self.dial_lookup(index),
+            Event::LookupFailed(index, error) => self.lookup_failed(index, error),
             Event::CancelEnd(index) => self.cancel_done(index),
             Event::Derived(index) => {
                 let task = &mut self.relays[index];
@@ -584,6 +633,77 @@ impl World {
             }
         }
         self.obey();
+    }
+
+    fn dial_lookup(&mut self, index: usize) {
+        let LookupTask::Dialling(plan) = &self.lookups[index] else { return };
+        let LookupPlan { login, order } = (**plan).clone();
+        let node = login.server.node.index();
+        match self.nodes[node].health {
+            Health::Down => {
+                self.lookup_failed(index, ConnectError::Dial("connection refused".into()));
+            }
+            Health::Hanging => {
+                let timeout = login.connect_timeout.unwrap_or(Duration::from_secs(100));
+                let error = ConnectError::Timeout("connecting");
+                self.at(self.scene.now + timeout, Event::LookupFailed(index, error));
+            }
+            Health::Up | Health::Starting | Health::Full => {
+                let socket = self.open(Peer::Node(node));
+                self.nodes[node].accept(socket.conn);
+                self.asides.insert(socket.conn);
+                let nonce = self.entropy.bytes();
+                let login = Box::new(Login::new(login, socket, nonce, self.scene.now));
+                self.lookups[index] = LookupTask::LoggingIn(login, order);
+                self.drive_lookup(index);
+            }
+        }
+    }
+
+    fn lookup_failed(&mut self, index: usize, error: ConnectError) {
+        let task = std::mem::replace(&mut self.lookups[index], LookupTask::Done);
+        if let LookupTask::Dialling(plan) = task {
+            self.hub.looked_up(&plan.order, Err(error.into()), self.scene.now);
+            self.obey();
+        }
+    }
+
+    fn drive_lookup(&mut self, index: usize) {
+        let task = Task::Lookup(index);
+        self.net.running = Some(task);
+        let now = self.scene.now;
+        loop {
+            let (order, result) = match &mut self.lookups[index] {
+                LookupTask::LoggingIn(login, order) => {
+                    match login.drive(&mut self.net, &mut self.buffers, now) {
+                        LoginTurn::Derive(job) => match login.resume(job.run()) {
+                            Ok(()) => continue,
+                            Err(error) => (order.clone(), Err(error.into())),
+                        },
+                        LoginTurn::Wait(deadline) => return self.alarm(deadline, task),
+                        LoginTurn::Done(link) => {
+                            let order = order.clone();
+                            let lookup = Box::new(Lookup::new(&order, link, now));
+                            self.lookups[index] = LookupTask::Asking(lookup, order);
+                            continue;
+                        }
+                        LoginTurn::Failed(error) => (order.clone(), Err(error.into())),
+                    }
+                }
+                LookupTask::Asking(lookup, order) => {
+                    match lookup.drive(&mut self.net, &mut self.buffers, now) {
+                        LookupTurn::Wait(deadline) => return self.alarm(deadline, task),
+                        LookupTurn::Done(result) => (order.clone(), result),
+                    }
+                }
+                LookupTask::Dialling(_) | LookupTask::Done => return,
+            };
+            self.scene.note(|| format!("look-up {index} ends: {result:?}"));
+            self.lookups[index] = LookupTask::Done;
+            self.net.close_dropped();
+            self.hub.looked_up(&order, result, now);
+            return self.obey();
+        }
     }
 
     fn dial_cancel(&mut self, index: usize) {

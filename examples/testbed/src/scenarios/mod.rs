@@ -6,11 +6,13 @@
 
 pub mod backpressure;
 pub mod cancel;
+pub mod catalogue;
 pub mod chaos;
 pub mod config;
 pub mod copy;
 pub mod isolation;
 pub mod large;
+pub mod load_balancing;
 pub mod login;
 pub mod many_clients;
 pub mod outage;

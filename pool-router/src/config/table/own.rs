@@ -10,7 +10,8 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "Server connections, in use or idle, per node and (user, database). 0: as many as \
      num_init_children.";
     "max_server_connections" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
-    "Server connections per node in all. 0: num_init_children times max_pool, Pgpool-II's bound.";
+    "Server connections per node in all, beside one or two that look up catalogues at times. 0: \
+     num_init_children times max_pool, Pgpool-II's bound.";
     "min_pool_size" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
     "Server connections per node and (user, database) that are kept open once they were needed.";
     "workers" Global, int(0, 1024), "0", Restart, Verdict::Honoured,
@@ -38,8 +39,24 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "prepared_statement_bytes" Global, size(SizeUnit::Bytes, 1024), "1MB", Reload,
     Verdict::Honoured,
     "Memory for the texts of one client's prepared statements.";
+    "transaction_reads" Global, words(&["standby", "primary"]), "standby", Reload,
+    Verdict::Honoured,
+    "Where an explicit transaction that is neither READ ONLY nor REPEATABLE READ or stricter reads \
+     before it writes. standby, as in Pgpool-II: where reads go, and on the primary from its first \
+     write to its end. primary, the safe choice: all of it on the primary.";
     "max_waiting_clients" Global, int(0, 1_000_000), "10000", Reload, Verdict::Honoured,
     "Clients beyond num_init_children that wait for a slot; the next one is refused.";
+    "catalogue_max_names" Global, int(100, 10_000_000), "50000", Restart, Verdict::Honoured,
+    "Names of one database's catalogue that are kept: its functions, and relations, types and \
+     operators that a standby cannot stand in for. If there are more, statements that name \
+     relations or functions of users go to the primary. relcache_size counts if it is more.";
+    "catalogue_timeout" Global, S, "10", Restart, Verdict::Honoured,
+    "How long looking up a catalogue may take, after connecting. 0: for ever.";
+    "learned_writers_max" Global, int(0, 1_000_000), "1000", Restart, Verdict::Honoured,
+    "Functions and statements of one database that are remembered because a standby has refused \
+     them as writing.";
+    "learned_writers_expire" Global, S, "3600", Restart, Verdict::Honoured,
+    "How long each of them is remembered. 0: for ever.";
 };
 
 /// A pause of zero would be a busy loop.

@@ -15,9 +15,11 @@ const TLS: &str = "TLS is not built yet: clients that ask for it are answered th
      and servers are spoken to in plain text";
 const PCP: &str = "the PCP port is not built yet";
 const STATIC: &str = "pgweir serves all clients in one process";
-const ROUTING: &str = "not built yet: statements are routed without it, so some may go to another \
-     node than the file asks for";
-const CATALOG: &str = "not built yet: routing does not look at the catalogue";
+const RELATIONSHIPS: &str = "from its first write on a transaction stays on the primary, and with it \
+     reads of whatever depends on what it wrote";
+const GLOBAL: &str = "which tables other sessions wrote lately, by triggers, functions and views \
+     too, is not known here, nor how far a standby is behind; with `always` a session reads its own \
+     writes";
 const LAG: &str = "not built yet: replication delay is not measured";
 const LOGS: &str = "pgweir logs to stderr";
 const STATEMENT_LOGS: &str = "not built yet: these messages are not logged";
@@ -134,45 +136,58 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "What keeps the servers alike. raw: every statement goes to the primary.";
     "load_balance_mode" Global, BOOL, "on", Restart, Verdict::Honoured,
     "Spread reads over the nodes by weight; off: every statement goes to the primary.";
-    "ignore_leading_white_space" Global, BOOL, "on", Reload,
-    ignored("leading white space never changes where a statement goes"),
-    "Skip white space in front of a statement.";
-    "read_only_function_list" Global, COMMAS, "", Reload, warned(&[], ROUTING),
-    "Patterns of functions that do not write; all others do.";
-    "write_function_list" Global, COMMAS, "", Reload, warned(&[], ROUTING),
-    "Patterns of functions that write.";
-    "primary_routing_query_pattern_list" Global, SEMICOLONS, "", Reload, warned(&[], ROUTING),
+    "ignore_leading_white_space" Global, BOOL, "on", Reload, Verdict::Honoured,
+    "Look behind white space in front of a statement; off: a statement that begins with it goes to \
+     the primary.";
+    "read_only_function_list" Global, COMMAS, "", Reload, Verdict::Honoured,
+    "Patterns of functions that do not write; all others do. A comma in a pattern is written `\\,`.";
+    "write_function_list" Global, COMMAS, "", Reload, Verdict::Honoured,
+    "Patterns of functions that write; all others do not, except those of PostgreSQL that do. \
+     With neither list the catalogue and what is known of PostgreSQL's functions decide.";
+    "primary_routing_query_pattern_list" Global, SEMICOLONS, "", Reload, Verdict::Honoured,
     "Patterns of statements that go to the primary; a `;` in one is written `\\;`.";
-    "user_redirect_preference_list" Global, TEXT, "", Reload, warned(&[], ROUTING),
-    "Nodes preferred for users: `pattern:node(ratio)`, separated by commas.";
-    "database_redirect_preference_list" Global, TEXT, "", Reload, warned(&[], ROUTING),
-    "Nodes preferred for databases.";
-    "app_name_redirect_preference_list" Global, TEXT, "", Reload, warned(&[], ROUTING),
-    "Nodes preferred for values of application_name.";
-    "allow_sql_comments" Global, BOOL, "off", Reload, ignored(ROUTING),
-    "Look behind a comment in front of a statement.";
+    "user_redirect_preference_list" Global, COMMAS, "", Reload, Verdict::Honoured,
+    "Nodes preferred for users: `pattern:node(ratio)`, where node is primary, standby or a node id \
+     and ratio the probability, 0.0 to 1.0.";
+    "database_redirect_preference_list" Global, COMMAS, "", Reload, Verdict::Honoured,
+    "Nodes preferred for databases; beats the list of users.";
+    "app_name_redirect_preference_list" Global, COMMAS, "", Reload, Verdict::Honoured,
+    "Nodes preferred for the application_name that a client starts with; beats both other lists.";
+    "allow_sql_comments" Global, BOOL, "off", Reload, Verdict::Honoured,
+    "Look behind a comment in front of a statement; off: a statement that begins with one goes to \
+     the primary. `/*NO LOAD BALANCE*/` asks for the primary with either.";
     "disable_load_balance_on_write" Global,
     words(&["off", "transaction", "trans_transaction", "always", "dml_adaptive",
         "dml_adaptive_global"]),
-    "transaction", Reload, Verdict::Honoured,
-    "How long reads go to the primary after a write of the same session.";
-    "dml_adaptive_object_relationship_list" Global, COMMAS, "", Reload, warned(&[], ROUTING),
-    "Objects that imply each other, for dml_adaptive.";
+    "transaction", Reload,
+    refused(&["off", "transaction", "trans_transaction", "always", "dml_adaptive"], GLOBAL),
+    "How long reads go to the primary after a write of the same session: to the end of its \
+     transaction at least; trans_transaction: and in each later explicit transaction; always: to \
+     the end of the session. off and dml_adaptive are as transaction.";
+    "dml_adaptive_object_relationship_list" Global, COMMAS, "", Reload, ignored(RELATIONSHIPS),
+    "Objects that imply each other, `cause:dependent`, for dml_adaptive.";
     "statement_level_load_balance" Global, BOOL, "off", Reload, Verdict::Honoured,
     "Choose the node for each read rather than for each session.";
     "check_temp_table" Global,
     Kind::Enum { words: &["catalog", "trace", "none"],
         aliases: &[("on", "catalog"), ("off", "none")] },
-    "catalog", Reload, ignored(CATALOG), "How reads of temporary tables are recognised.";
-    "check_unlogged_table" Global, BOOL, "on", Reload, ignored(CATALOG),
-    "Read unlogged tables on the primary.";
-    "relcache_query_target" Global, words(&["primary", "load_balance_node"]), "primary", Reload,
-    ignored(CATALOG), "Where the catalogue is asked.";
-    "relcache_size" Global, int(0, INT_MAX), "256", Restart, ignored(CATALOG),
-    "Entries of the catalogue cache.";
-    "relcache_expire" Global, S, "0", Restart, ignored(CATALOG),
-    "Age at which they are forgotten.";
-    "enable_shared_relcache" Global, BOOL, "on", Restart, ignored(CATALOG),
+    "catalog", Reload,
+    ignored("a session that has made temporary objects stays on the primary"),
+    "How reads of temporary tables are recognised.";
+    "check_unlogged_table" Global, BOOL, "on", Restart, Verdict::Honoured,
+    "Read unlogged tables on the primary. off: where reads go; what a standby refuses for that \
+     reason is then asked of the primary.";
+    "relcache_query_target" Global, words(&["primary", "load_balance_node"]), "primary", Restart,
+    Verdict::Honoured,
+    "Where the catalogue is asked. load_balance_node: a standby, unless the catalogue was changed \
+     through this proxy just before. The other one is asked where that one cannot be.";
+    "relcache_size" Global, int(0, INT_MAX), "256", Restart, Verdict::Honoured,
+    "Names of one database's catalogue that are kept; catalogue_max_names counts if it is more.";
+    "relcache_expire" Global, S, "0", Restart, Verdict::Honoured,
+    "Age at which what is known of a catalogue is looked up anew. 0: only when it was changed \
+     through this proxy.";
+    "enable_shared_relcache" Global, BOOL, "on", Restart,
+    ignored("all clients of a database share what is known of its catalogue"),
     "Share the catalogue cache.";
 
     "sr_check_period" Global, S, "10", Reload, unless(&["0", "10"], LAG),

@@ -1,0 +1,225 @@
+//! Classifying a client's statements with what is known of its database.
+
+use pgwire_core::params::Params;
+
+use super::Session;
+use super::demand::Demand;
+use crate::catalogue::{Cell, Digest, Snapshot};
+use crate::classify::{
+    Facts, FunctionFact, IsolationLevel, Name, Reason, RelationFact, RelationKind, Target, Verdict,
+    classify_with, fingerprint,
+};
+use crate::config::PoolMode;
+use crate::context::Context;
+use crate::rules::{FunctionMemo, Rules};
+
+/// The facts for one session: its database's, as far as they are known.
+#[derive(Debug)]
+pub(super) struct SessionFacts<'a> {
+    snapshot: Option<&'a Snapshot>,
+    rules: &'a Rules,
+    memo: &'a mut FunctionMemo,
+    /// Names with bytes above 0x7f can be compared with those in the catalogue.
+    understood: bool,
+}
+
+impl<'a> SessionFacts<'a> {
+    /// `client_encoding` is the session's.
+    fn new(
+        snapshot: Option<&'a Snapshot>,
+        rules: &'a Rules,
+        memo: &'a mut FunctionMemo,
+        client_encoding: Option<&[u8]>,
+    ) -> Self {
+        let snapshot = snapshot.filter(|snapshot| snapshot.digest().is_some());
+        let digest = snapshot.and_then(Snapshot::digest);
+        Self {
+            snapshot,
+            rules,
+            memo,
+            understood: digest.is_some_and(|digest| digest.understands(|| client_encoding)),
+        }
+    }
+
+    #[inline]
+    fn is_doubtful(&self, name: Name<'_>) -> bool {
+        let is_ascii = || {
+            name.name.text.is_ascii()
+                && name.qualifier.is_none_or(|qualifier| qualifier.text.is_ascii())
+        };
+        !(self.understood || is_ascii())
+    }
+}
+
+impl Facts for SessionFacts<'_> {
+    #[inline]
+    fn function(&mut self, name: Name<'_>) -> FunctionFact {
+        if let Some(fact) = self.rules.function(name, self.memo) {
+            return fact;
+        }
+        let Some(snapshot) = self.snapshot else { return FunctionFact::Unknown };
+        if snapshot.learned().writes(name) {
+            return FunctionFact::Writes;
+        }
+        match snapshot.digest() {
+            Some(digest) if !self.is_doubtful(name) => digest.function(name),
+            _ => FunctionFact::Unknown,
+        }
+    }
+
+    #[inline]
+    fn relation(&mut self, name: Name<'_>) -> RelationFact {
+        match self.snapshot.and_then(Snapshot::digest) {
+            Some(digest) if !self.is_doubtful(name) => digest.relation(name),
+            _ => RelationFact::PrimaryOnly(RelationKind::NotLookedUp),
+        }
+    }
+
+    #[inline]
+    fn attribute(&mut self, name: Name<'_>) -> FunctionFact {
+        if self.rules.attribute_writes(name, self.memo) {
+            return FunctionFact::Writes;
+        }
+        let Some(snapshot) = self.snapshot else { return FunctionFact::Unknown };
+        let unqualified = Name { qualifier: None, ..name };
+        if snapshot.learned().writes(unqualified) {
+            return FunctionFact::Writes;
+        }
+        snapshot.digest().map_or(FunctionFact::Unknown, |digest| digest.attribute(name))
+    }
+
+    #[inline]
+    fn operator(&mut self, operator: &[u8]) -> bool {
+        self.snapshot.and_then(Snapshot::digest).is_some_and(|digest| digest.operator(operator))
+    }
+}
+
+/// What classifying a session's statements rests on.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) catalogue: Option<&'a Cell>,
+    pub(super) context: &'a Context,
+    /// The client's.
+    pub(super) params: &'a Params,
+}
+
+impl Session {
+    /// Looks at remembered statements anew if the catalogue has changed.
+    pub(super) fn refresh(&mut self, known: Known<'_>) {
+        let Some(newest) = known.catalogue.map(Cell::load) else { return };
+        let present = (newest.number(), self.catalogue_change);
+        if present == self.known {
+            return;
+        }
+        self.known = present;
+        let is_default = newest.digest().is_none_or(Digest::default_isolation_is_read_committed);
+        self.server_level = (!is_default).then_some(IsolationLevel::RepeatableRead);
+        for (name, sql) in self.statements.texts() {
+            let demand = self.demand(&sql, known);
+            self.statements.set_demand(&name, demand);
+        }
+    }
+
+    /// What a text is, by all that is known.
+    pub(super) fn classify(&mut self, sql: &[u8], known: Known<'_>) -> Verdict {
+        let newest = known.catalogue.map(Cell::load);
+        let snapshot = newest
+            .as_ref()
+            .map(|guard| &***guard)
+            .filter(|snapshot| self.catalogue_change.is_some_and(|it| snapshot.covers(it)));
+        let rules = &known.context.rules;
+        let encoding = known.params.get(b"client_encoding");
+        let mut facts = SessionFacts::new(snapshot, rules, &mut self.rules_memo, encoding);
+        let mut verdict = classify_with(sql, &self.lexing, &mut facts);
+        if verdict.target != Target::Read {
+            return verdict;
+        }
+        if let Some(setting) = rules.forces_primary(sql) {
+            verdict.target = Target::Primary(Reason::Setting(setting));
+        } else if let Some(learned) = snapshot.map(Snapshot::learned)
+            && learned.has_statements()
+            && fingerprint(sql, &self.lexing).is_some_and(|it| learned.has_statement(it))
+        {
+            verdict.target = Target::Primary(Reason::Learned);
+            verdict.effects.writes = true;
+        }
+        verdict
+    }
+
+    /// What a statement demands.
+    pub(super) fn demand(&mut self, sql: &[u8], known: Known<'_>) -> Demand {
+        let repeats = known.context.settings.pool_mode == PoolMode::Session;
+        Demand::of(&self.classify(sql, known), repeats)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::{DigestBuilder, FunctionName, LearnedSet};
+    use crate::classify::Lexing;
+
+    fn digest() -> Digest {
+        let mut builder = DigestBuilder::new(100, true);
+        for (kind, name, fact) in [
+            ("f", "f_read", "h"),
+            ("f", "f_write", "w"),
+            ("r", "u", "u"),
+            ("f", "größe", "w"),
+            ("o", "@+@", "w"),
+        ] {
+            builder.row(kind.as_bytes(), b"public", name.as_bytes(), fact.as_bytes()).unwrap();
+        }
+        builder.finish(Some(b"UTF8"), Some(b"UTF8"))
+    }
+
+    fn reads_in(snapshot: Option<&Snapshot>, encoding: &str, sql: &str) -> bool {
+        let rules = Rules::default();
+        let mut memo = FunctionMemo::default();
+        let mut facts = SessionFacts::new(snapshot, &rules, &mut memo, Some(encoding.as_bytes()));
+        classify_with(sql.as_bytes(), &Lexing::default(), &mut facts).target == Target::Read
+    }
+
+    #[test]
+    fn facts_decide() {
+        let snapshot = Snapshot::new(digest(), LearnedSet::default());
+        let reads = |sql| reads_in(Some(&snapshot), "UTF8", sql);
+        for sql in ["SELECT f_read(a) FROM t", "SELECT lower(a) FROM t", "SELECT größer FROM t"] {
+            assert!(reads(sql), "{sql}");
+        }
+        for sql in ["SELECT f_write(a)", "SELECT unknown(a)", "SELECT * FROM u", "SELECT größe()"]
+        {
+            assert!(!reads(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_known_at_first() {
+        for snapshot in [None, Some(&Snapshot::default())] {
+            let reads = |sql| reads_in(snapshot, "UTF8", sql);
+            assert!(reads("SELECT 1, lower('x')"));
+            for sql in ["SELECT a FROM t", "SELECT f_read(1)", "SELECT 1 FROM t"] {
+                assert!(!reads(sql), "{sql}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_encodings_have_no_facts_beyond_ascii() {
+        let snapshot = Snapshot::new(digest(), LearnedSet::default());
+        let reads = |sql| reads_in(Some(&snapshot), "LATIN1", sql);
+        assert!(reads("SELECT f_read(a) FROM t"));
+        for sql in ["SELECT a FROM tür", "SELECT a FROM tür.t", "SELECT größe()"] {
+            assert!(!reads(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_was_learned_decides() {
+        let f_read = FunctionName { name: b"f_read".as_slice().into(), schema: None };
+        let learned = LearnedSet::new(vec![f_read], Vec::new());
+        let snapshot = Snapshot::new(digest(), learned);
+        assert!(reads_in(Some(&snapshot), "UTF8", "SELECT a FROM v"));
+        assert!(!reads_in(Some(&snapshot), "UTF8", "SELECT F_Read(a) FROM v"));
+    }
+}

@@ -1,0 +1,265 @@
+//! What a session has SET that no server reports, so that it can be set again on its other servers.
+//!
+//! In session mode a client has a server on each node. What it sets runs on one of them, and is
+//! repeated on another before that runs the client's next statement. A server that refuses to
+//! repeat it is not used for this client any more, if it is a standby's.
+//!
+//! In transaction mode servers are shared, and such a client keeps its server instead.
+
+use pgwire_core::txn::TransactionStatus;
+
+use super::demand::{Change, Control, Demand};
+use crate::classify::{EndKind, IsolationLevel};
+
+/// Bytes of statements that are kept of one session. A session that sets more stays on the primary.
+const LIMIT: usize = 16 * 1024;
+
+/// What is set, by statements in their order.
+#[derive(Debug, Default)]
+pub(super) struct Parameters {
+    entries: Vec<Entry>,
+    version: u64,
+    bytes: usize,
+    /// Statements that are not known to last: their answer, or the end of their transaction, is to
+    /// come.
+    pending: Vec<Entry>,
+    /// A statement has failed since the last ReadyForQuery.
+    failed: bool,
+    /// The open transaction has failed, or is being rolled back.
+    doomed: bool,
+    /// What of `pending` is in effect is not known any more.
+    unsure: bool,
+    /// The isolation level that transactions begin with, if the client has chosen one.
+    level: Option<IsolationLevel>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    /// What replaces it: a later one of the same name. `None`: it stands for itself.
+    name: Option<Box<[u8]>>,
+    sql: Box<[u8]>,
+    version: u64,
+    change: Change,
+}
+
+/// What the end of a statement means for the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Nothing that others would have to know.
+    Nothing,
+    /// Something is set.
+    Set,
+    /// Everything that the session had set or made is gone.
+    Discarded,
+    /// Something is set that cannot be repeated.
+    Unrepeatable,
+}
+
+impl Parameters {
+    /// The version that a server must have.
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The version that a server has where nothing was set.
+    pub(super) fn fresh_version(&self) -> u64 {
+        let resets = |entry: &&Entry| matches!(entry.change, Change::ResetAll | Change::DiscardAll);
+        self.entries.first().filter(resets).map_or(0, |entry| entry.version)
+    }
+
+    /// What is newer than `version`, in order.
+    pub(super) fn since(&self, version: u64) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().filter(move |entry| entry.version > version).map(|entry| &*entry.sql)
+    }
+
+    /// The isolation level that transactions begin with, if the client has chosen one.
+    pub(super) fn level(&self) -> Option<IsolationLevel> {
+        self.level
+    }
+
+    /// Whether a transaction is open that has set something.
+    pub(super) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// A statement of the client is sent.
+    pub(super) fn sent(&mut self, demand: &Demand, sql: &[u8]) {
+        match demand.control {
+            Control::End(end) if end.kind != EndKind::Commit => self.doomed = true,
+            Control::RollbackTo if self.has_pending() => self.unsure = true,
+            _ if !demand.one && self.has_pending() => self.unsure = true,
+            _ => {}
+        }
+        let name = match demand.change {
+            Change::None | Change::DeallocateAll => return,
+            Change::Set(parameter) => parameter.map(|it| it.name(sql).to_ascii_lowercase().into()),
+            Change::ResetAll | Change::DiscardAll => None,
+        };
+        self.pending.push(Entry { name, sql: sql.into(), version: 0, change: demand.change });
+    }
+
+    /// Something that the client sent has failed.
+    pub(super) fn failed(&mut self) {
+        self.failed = true;
+    }
+
+    /// The client's ReadyForQuery.
+    pub(super) fn answered(&mut self, status: TransactionStatus) -> Outcome {
+        let failed = std::mem::take(&mut self.failed);
+        match status {
+            TransactionStatus::InTransaction => {
+                self.doomed = false;
+                return Outcome::Nothing;
+            }
+            TransactionStatus::Failed => {
+                self.doomed = true;
+                return Outcome::Nothing;
+            }
+            TransactionStatus::Idle => {}
+        }
+        let doomed = std::mem::take(&mut self.doomed) || failed;
+        let unsure = std::mem::take(&mut self.unsure);
+        let pending = std::mem::take(&mut self.pending);
+        if pending.is_empty() || doomed {
+            return Outcome::Nothing;
+        }
+        let mut outcome = Outcome::Set;
+        for entry in pending {
+            if entry.change == Change::DiscardAll {
+                outcome = Outcome::Discarded;
+            }
+            self.keep(entry);
+        }
+        if unsure || self.bytes > LIMIT {
+            return Outcome::Unrepeatable;
+        }
+        outcome
+    }
+
+    fn keep(&mut self, mut entry: Entry) {
+        self.version += 1;
+        entry.version = self.version;
+        match entry.change {
+            Change::ResetAll | Change::DiscardAll => {
+                self.entries.clear();
+                self.level = None;
+            }
+            Change::Set(_) | Change::None | Change::DeallocateAll => {
+                self.entries.retain(|old| match &entry.name {
+                    Some(name) => old.name.as_ref() != Some(name),
+                    None => old.sql != entry.sql,
+                });
+                if entry.sets_level() {
+                    self.level = Some(entry.level());
+                }
+            }
+        }
+        self.entries.push(entry);
+        self.bytes = self.entries.iter().map(|entry| entry.sql.len()).sum();
+    }
+}
+
+impl Entry {
+    /// Whether it may change the isolation level that transactions begin with.
+    fn sets_level(&self) -> bool {
+        match &self.name {
+            Some(name) => **name == *b"default_transaction_isolation",
+            None => self.says(b"isolation"),
+        }
+    }
+
+    /// The level that it names, or a strict one if it names none.
+    fn level(&self) -> IsolationLevel {
+        if self.says(b"serializable") {
+            IsolationLevel::Serializable
+        } else if self.says(b"committed") {
+            IsolationLevel::ReadCommitted
+        } else {
+            // As the server's default may be.
+            IsolationLevel::RepeatableRead
+        }
+    }
+
+    fn says(&self, word: &[u8]) -> bool {
+        self.sql.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::{Lexing, classify};
+
+    fn run(parameters: &mut Parameters, sql: &str, status: TransactionStatus) -> Outcome {
+        let verdict = classify(sql.as_bytes(), &Lexing::default());
+        parameters.sent(&Demand::of(&verdict, true), sql.as_bytes());
+        parameters.answered(status)
+    }
+
+    fn since(parameters: &Parameters, version: u64) -> Vec<String> {
+        parameters.since(version).map(|sql| String::from_utf8_lossy(sql).into_owned()).collect()
+    }
+
+    const IDLE: TransactionStatus = TransactionStatus::Idle;
+    const OPEN: TransactionStatus = TransactionStatus::InTransaction;
+
+    #[test]
+    fn the_last_value_of_each_parameter_is_repeated_in_order() {
+        let mut parameters = Parameters::default();
+        for sql in ["SET search_path TO a", "SET ROLE r", "SET Search_Path = b", "RESET work_mem"] {
+            assert_eq!(run(&mut parameters, sql, IDLE), Outcome::Set, "{sql}");
+        }
+        assert_eq!(since(&parameters, 0), ["SET ROLE r", "SET Search_Path = b", "RESET work_mem"]);
+        assert_eq!(since(&parameters, 3), ["RESET work_mem"]);
+        assert_eq!(run(&mut parameters, "RESET ALL", IDLE), Outcome::Set);
+        assert_eq!(since(&parameters, 0), ["RESET ALL"]);
+        assert_eq!(run(&mut parameters, "DISCARD ALL", IDLE), Outcome::Discarded);
+        assert_eq!(since(&parameters, 0), ["DISCARD ALL"]);
+        assert_eq!(since(&parameters, parameters.fresh_version()), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_rolled_back_or_failed_is_not_repeated() {
+        let mut parameters = Parameters::default();
+        run(&mut parameters, "BEGIN", OPEN);
+        run(&mut parameters, "SET work_mem = 1", OPEN);
+        assert_eq!(run(&mut parameters, "ROLLBACK", IDLE), Outcome::Nothing);
+        run(&mut parameters, "SET work_mem = 2", OPEN);
+        run(&mut parameters, "SELECT 1/0", TransactionStatus::Failed);
+        assert_eq!(run(&mut parameters, "COMMIT", IDLE), Outcome::Nothing);
+        parameters.failed();
+        assert_eq!(run(&mut parameters, "SET work_mem = 3", IDLE), Outcome::Nothing);
+        assert_eq!(since(&parameters, 0), [""; 0]);
+        run(&mut parameters, "SET work_mem = 4", OPEN);
+        assert_eq!(run(&mut parameters, "COMMIT", IDLE), Outcome::Set);
+        assert_eq!(since(&parameters, 0), ["SET work_mem = 4"]);
+    }
+
+    #[test]
+    fn what_is_not_known_for_certain_cannot_be_repeated() {
+        let mut parameters = Parameters::default();
+        run(&mut parameters, "SET work_mem = 1", OPEN);
+        run(&mut parameters, "ROLLBACK TO s", OPEN);
+        assert_eq!(run(&mut parameters, "COMMIT", IDLE), Outcome::Unrepeatable);
+        let mut parameters = Parameters::default();
+        let long = format!("SET work_mem = '{}'", "x".repeat(LIMIT));
+        assert_eq!(run(&mut parameters, &long, IDLE), Outcome::Unrepeatable);
+    }
+
+    #[test]
+    fn the_level_of_later_transactions_is_known() {
+        let mut parameters = Parameters::default();
+        let mut level_after = |sql: &str| {
+            run(&mut parameters, sql, IDLE);
+            parameters.level()
+        };
+        assert_eq!(level_after("SET default_transaction_read_only = on"), None);
+        let sql = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE";
+        assert_eq!(level_after(sql), Some(IsolationLevel::Serializable));
+        let sql = "SET default_transaction_isolation = 'read committed'";
+        assert_eq!(level_after(sql), Some(IsolationLevel::ReadCommitted));
+        let sql = "RESET default_transaction_isolation";
+        assert_eq!(level_after(sql), Some(IsolationLevel::RepeatableRead));
+        assert_eq!(level_after("RESET ALL"), None);
+    }
+}
