@@ -3,7 +3,7 @@
 use pgwire_core::backend::{ErrorOrNotice, ParameterStatus, ReadyForQuery};
 use pgwire_core::encode::{self, ErrorResponse, Severity};
 use pgwire_core::frame::Seen;
-use pgwire_core::pipeline::{Disposition, Token, Verdict};
+use pgwire_core::pipeline::{Disposition, Verdict};
 use pgwire_core::sqlstate::SqlState;
 use pgwire_core::tag::BackendTag;
 use pgwire_core::time::Instant;
@@ -138,8 +138,6 @@ impl<S> Relay<S> {
                 disposition == Disposition::Forward
             }
             Verdict::Ready(disposition, status) => {
-                // What was sent of the batch after its failure was never done either.
-                self.session.statements.batch_failed(Token::default());
                 self.session.statements.batch_answered();
                 let forward = disposition == Disposition::Forward;
                 if forward {

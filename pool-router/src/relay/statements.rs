@@ -46,6 +46,8 @@ pub(super) struct Statements {
     /// The unnamed statement's demand holds for its text as the session reads text now.
     unnamed_is_current: bool,
     unconfirmed: VecDeque<Unconfirmed>,
+    /// The batch at hand has failed, at this request.
+    failed: Option<Token>,
     /// What `sent` was behind the last simple query.
     query_sent: u64,
     /// A buffer to be used again.
@@ -81,6 +83,7 @@ impl Statements {
             unnamed_unknown: false,
             unnamed_is_current: false,
             unconfirmed: VecDeque::new(),
+            failed: None,
             query_sent: 0,
             spare: Vec::new(),
             created: Vec::new(),
@@ -298,8 +301,15 @@ impl Statements {
         self.sent += 1;
     }
 
-    /// That ReadyForQuery came.
+    /// Something in the batch at hand failed, the Parse with this token or something else.
+    pub(super) fn batch_failed(&mut self, token: Token) {
+        self.failed.get_or_insert(token);
+    }
+
+    /// Its ReadyForQuery came. What was not confirmed by then was never done.
     pub(super) fn batch_answered(&mut self) {
+        let failed = self.failed.take().unwrap_or_default();
+        self.undo_unconfirmed(failed);
         self.answered += 1;
     }
 
@@ -316,9 +326,9 @@ impl Statements {
         }
     }
 
-    /// Something in the batch at hand failed, the Parse with this token or something else: what was
-    /// not confirmed in it was never done.
-    pub(super) fn batch_failed(&mut self, token: Token) {
+    /// What was not confirmed in the batch at hand was never done; the Parse with the token `failed`
+    /// was looked at.
+    fn undo_unconfirmed(&mut self, failed: Token) {
         let batch = self.answered;
         let mut restored = false;
         while let Some(parse) = self.unconfirmed.pop_front_if(|parse| parse.batch <= batch) {
@@ -328,7 +338,7 @@ impl Statements {
                 if std::mem::replace(&mut restored, true) {
                     continue;
                 }
-                let replaces = parse.replaces.filter(|_| parse.token != token);
+                let replaces = parse.replaces.filter(|_| parse.token != failed);
                 let is_unnamed = |later: &&mut Unconfirmed| later.creates && later.name.is_empty();
                 let later = self
                     .unconfirmed
@@ -356,6 +366,7 @@ impl Statements {
         self.unconfirmed.clear();
         // What was not answered will never be.
         self.answered = self.sent;
+        self.failed = None;
         self.unnamed_unknown = false;
         if let Some(statement) = &mut self.unnamed {
             statement.on &= !bit(node);
