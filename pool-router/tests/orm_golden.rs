@@ -1,6 +1,7 @@
 //! What the classifier says, by the text alone, of the statements that ORMs, drivers and tools send.
 //!
-//! Each file in `golden/orm` holds statements as a server logged them, each below its verdict:
+//! Each file in `golden/orm` holds a selection of the statements that a server logged while scripts used
+//! the ORM (its first lines say how), one of each shape, each below its verdict:
 //!
 //! ```text
 //! [Primary: FOR UPDATE]
