@@ -1,6 +1,8 @@
 //! Input buffers: of fixed size, lent only while bytes are pending, so that idle connections own
 //! none.
 
+use std::fmt;
+
 use pgwire_core::frame::FrameLimits;
 
 use crate::classify::ShapeCache;
@@ -46,12 +48,22 @@ impl Buffers {
 ///
 /// What lies before `parsed` has been decided upon and waits to be written or dropped; what lies
 /// behind it has not been looked at.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct InBuf {
     data: Option<Box<[u8]>>,
     start: usize,
     parsed: usize,
     end: usize,
+}
+
+impl fmt::Debug for InBuf {
+    /// Without the bytes: they may be anything that a client said.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InBuf")
+            .field("decided", &(self.parsed - self.start))
+            .field("unparsed", &(self.end - self.parsed))
+            .finish_non_exhaustive()
+    }
 }
 
 impl InBuf {

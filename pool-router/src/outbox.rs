@@ -2,6 +2,7 @@
 //! place, between bytes of our own, in order.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io::IoSlice;
 
 use crate::buffers::InBuf;
@@ -23,12 +24,19 @@ enum Piece {
 }
 
 /// A queue of pieces. All forwarded and dropped pieces in it belong to one source, in its order.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Outbox {
     pieces: VecDeque<Piece>,
     scratch: Vec<u8>,
     /// Bytes of `scratch` that are written already.
     written: usize,
+}
+
+impl fmt::Debug for Outbox {
+    /// Without the bytes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox").field("pieces", &self.pieces).finish_non_exhaustive()
+    }
 }
 
 impl Outbox {

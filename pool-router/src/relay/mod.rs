@@ -79,7 +79,8 @@ const RESET_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a [`Relay`] needs from its runtime.
 #[derive(Debug)]
 pub enum Turn {
-    /// Call [`Relay::service`] with the hub, then drive again.
+    /// Call [`Relay::service`] with the hub, then drive again, before waiting for anything: what
+    /// the sockets were found to have is still taken for true.
     Service,
     /// Run the job, wherever it does not hold up others, call [`Relay::resume`], then drive again.
     Derive(DeriveJob),

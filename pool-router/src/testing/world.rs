@@ -539,10 +539,6 @@ impl World {
                 Turn::Service => {
                     relay.service(&mut self.hub, now);
                     self.obey();
-                    if self.scene.rng.chance(100) {
-                        self.wake(task);
-                        break;
-                    }
                 }
                 Turn::Derive(job) => {
                     self.relays[index].derived = Some(job.run());
