@@ -888,6 +888,8 @@ impl<S> Relay<S> {
                     self.fatal(SqlState::ADMIN_SHUTDOWN, SHUTDOWN_MESSAGE, None);
                 }
             }
+            // It may be a cancel request, to which nothing is answered.
+            (_, Phase::Startup(startup)) if startup.is_silent() => self.close_client(),
             (Shutdown::Graceful, Phase::Startup(_)) | (Shutdown::Fast, _) => {
                 self.fatal(SqlState::ADMIN_SHUTDOWN, SHUTDOWN_MESSAGE, None);
             }

@@ -195,6 +195,9 @@ impl<S> Relay<S> {
     /// The client's statement or batch is answered, with this transaction status.
     fn answered(&mut self, status: TransactionStatus) {
         let outcome = self.session.parameters.answered(status);
+        if status == TransactionStatus::InTransaction {
+            self.session.transaction.goes_on();
+        }
         if status == TransactionStatus::Idle {
             self.session.transaction.close();
             if std::mem::take(&mut self.session.alters_catalogue) && self.catalogue.is_some() {

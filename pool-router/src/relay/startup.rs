@@ -95,6 +95,11 @@ enum Stage {
 }
 
 impl Startup {
+    /// Whether it is not known yet what the client wants.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self.stage, Stage::Packet)
+    }
+
     pub(super) fn new(entropy: Entropy) -> Self {
         Self {
             entropy,

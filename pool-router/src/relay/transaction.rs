@@ -51,6 +51,8 @@ pub(super) struct Transaction {
     anchored: bool,
     /// It has read on its present server, which may have made a snapshot there.
     queried: bool,
+    /// It was failed when it came to its present server, and no answer has said otherwise.
+    failed: bool,
     /// It goes on on the primary, to its end.
     bound: bool,
     /// The client's parameters before it.
@@ -79,6 +81,7 @@ impl Transaction {
             ends: Vec::new(),
             anchored: false,
             queried: false,
+            failed: false,
             bound: false,
             before: None,
             told: None,
@@ -137,6 +140,7 @@ impl Transaction {
         }
         self.anchored = false;
         self.queried = false;
+        self.failed = false;
         self.bound = false;
         self.before = None;
         self.told = None;
@@ -240,9 +244,10 @@ impl Transaction {
         params: &Params,
     ) -> Option<Params> {
         self.told = Some(params.clone());
-        self.block = match status {
-            TransactionStatus::Failed => Block::Failed,
-            TransactionStatus::Idle | TransactionStatus::InTransaction => Block::Deferred,
+        self.block = if self.failed || status == TransactionStatus::Failed {
+            Block::Failed
+        } else {
+            Block::Deferred
         };
         self.queried = false;
         self.anchored = false;
@@ -253,6 +258,11 @@ impl Transaction {
     /// Whether it goes on on the primary, to its end.
     pub(super) fn is_bound(&self) -> bool {
         self.bound
+    }
+
+    /// Its server says that it goes on.
+    pub(super) fn goes_on(&mut self) {
+        self.failed = false;
     }
 
     /// The client's parameters before it, and as it was told of them within it, if they may differ.
@@ -268,7 +278,8 @@ impl Transaction {
             queries.push(self.history.get(start..*end).unwrap_or_default().to_vec());
             start = *end;
         }
-        if self.block == Block::Failed {
+        self.failed = self.block == Block::Failed;
+        if self.failed {
             queries.push(FAIL.to_vec());
         }
         self.block = Block::Open;

@@ -94,6 +94,7 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
     settings.client_idle_limit = None;
     settings.log_connections = false;
     let session_mode = settings.pool_mode == PoolMode::Session;
+    let snapshots = settings.prepared_statement_bytes > 1_000;
     let places = count(clients);
     let crowded = settings.pool_size < places || settings.max_server_connections < places;
     let group_count = 1 + rng.below(2);
@@ -120,6 +121,7 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
         state: rng.chance(500),
         cancels: rng.chance(500),
         long: rng.chance(250),
+        snapshots,
     };
     let mut script_rng = rng.fork();
     let context = Context {
@@ -305,6 +307,7 @@ impl Scripted {
             state: true,
             cancels: false,
             long: rng.chance(500),
+            snapshots: true,
         };
         let script = Author::new(0, rng.fork(), traits).write();
         world.add_client(Client::new(0, 0, login, script, self.depth, rng.bytes()), Duration::ZERO);

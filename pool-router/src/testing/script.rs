@@ -33,6 +33,8 @@ pub(super) struct Traits {
     pub(super) cancels: bool,
     /// It sends statements and rows that are longer than a buffer.
     pub(super) long: bool,
+    /// Its transactions may keep to one snapshot.
+    pub(super) snapshots: bool,
 }
 
 /// Writes scripts.
@@ -131,6 +133,9 @@ impl Author {
             " ISOLATION LEVEL REPEATABLE READ",
             " ISOLATION LEVEL REPEATABLE READ READ ONLY",
         ]);
+        // A statement that is too long to be remembered stays on the one server that such a
+        // transaction is on.
+        let modes = if self.traits.snapshots { modes } else { "" };
         units.push(simple(&format!("BEGIN{modes} /* {nonce} */")));
         let mut savepoints = 0;
         for _ in 0..self.rng.below(6) {

@@ -86,7 +86,7 @@ pub fn sessions_do_not_block_each_other(scenario: &Scenario) {
     const READ: &str = "SELECT count(*) FROM t";
     let cluster = Cluster::shared();
     let database = cluster.create_database_with("CREATE TABLE t (a int)");
-    let config = scenario.config().pool_size(1).weights(0, 1).wait_timeout(3);
+    let config = scenario.config().pool_size(1).weights(0, 1).wait_timeout(30);
     let proxy = scenario.start(cluster, &config);
     let mut writer = proxy.connect(&database);
     writer.query("INSERT INTO t VALUES (1)").ok();

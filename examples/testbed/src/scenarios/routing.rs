@@ -1,6 +1,7 @@
 //! Which node answers what, read from the servers' own statement logs.
 
 use super::row;
+use crate::cluster::wait_for;
 use crate::{Cluster, Node, Scenario};
 
 /// How often a statement that contains `text` ran on primary and standby.
@@ -110,6 +111,11 @@ pub fn writes_and_what_follows(scenario: &Scenario) {
     assert_eq!(runs(cluster, &database, "after write"), [3, 0]);
 
     cluster.wait_replayed();
+    // What it has made may have changed what its statements are, until that was looked up.
+    wait_for("reads leave the primary again", || {
+        client.query("SELECT a FROM t /* settling */").ok();
+        runs(cluster, &database, "settling")[1] > 0
+    });
     for sql in [
         "SELECT a FROM t /* plain read */",
         "  select count(*) from t /* plain read */ ;",
