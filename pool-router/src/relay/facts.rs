@@ -6,8 +6,8 @@ use super::Session;
 use super::demand::Demand;
 use crate::catalogue::{Cell, Digest, Snapshot};
 use crate::classify::{
-    Facts, FunctionFact, IsolationLevel, Name, Reason, RelationFact, RelationKind, Target, Verdict,
-    fingerprint,
+    Facts, FunctionFact, IsolationLevel, Name, NoFacts, Reason, RelationFact, RelationKind, Target,
+    Verdict, fingerprint,
 };
 use crate::config::PoolMode;
 use crate::context::Context;
@@ -92,6 +92,10 @@ pub(super) struct Known<'a> {
     pub(super) params: &'a Params,
 }
 
+/// The version of verdicts that rest on the text alone, where all statements go to the primary
+/// anyway; those with facts have that of their snapshot.
+const NO_FACTS: u64 = 0;
+
 impl Session {
     /// Looks at remembered statements anew if the catalogue has changed.
     pub(super) fn refresh(&mut self, known: Known<'_>) {
@@ -111,6 +115,10 @@ impl Session {
 
     /// What a text is, by all that is known.
     pub(super) fn classify(&mut self, sql: &[u8], known: Known<'_>) -> Verdict {
+        if !self.balancer.is_enabled() {
+            let shapes = self.shapes.get_or_insert_default();
+            return shapes.classify(sql, &self.lexing, NO_FACTS, &mut NoFacts);
+        }
         let newest = known.catalogue.map(Cell::load);
         let snapshot = newest
             .as_ref()
