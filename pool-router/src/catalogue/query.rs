@@ -8,7 +8,7 @@ use crate::classify::functions::primary_only;
 const TEMPLATE: &str = include_str!("facts.sql");
 
 /// Built-in functions that `pg_proc` calls volatile and that write nothing.
-const HARMLESS_VOLATILE: [&str; 12] = [
+const HARMLESS_VOLATILE: [&str; 14] = [
     "random",
     "random_normal",
     "clock_timestamp",
@@ -21,6 +21,8 @@ const HARMLESS_VOLATILE: [&str; 12] = [
     "pg_sleep",
     "pg_sleep_for",
     "pg_sleep_until",
+    "pg_partition_ancestors",
+    "pg_partition_tree",
 ];
 
 /// The release since which functions may have a parsed body (PostgreSQL docs, "CREATE FUNCTION").

@@ -36,6 +36,10 @@ pub(super) struct Classifier<'a, 'f, F> {
     reason: Option<Reason>,
     /// The statement's semicolon has been read.
     pub(super) ended: bool,
+    /// The statement is planned and not run: what only running does is no doubt.
+    pub(super) planned: bool,
+    /// All statements so far set parameters for the session, in a way that can be repeated.
+    only_sets: bool,
 }
 
 impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
@@ -53,11 +57,19 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
             effects: Effects::default(),
             reason: None,
             ended: false,
+            planned: false,
+            only_sets: true,
         };
         match classifier.run() {
             Ok((target, statements)) => {
                 classifier.finish_effects(lexing, statements);
-                Verdict { target, effects: classifier.effects, statements }
+                let mut verdict = Verdict { target, effects: classifier.effects, statements };
+                if let (StatementCount::One, Some(Reason::WritingFunction("set_config"))) =
+                    (statements, classifier.reason)
+                {
+                    classifier.set_config(lexing, &mut verdict);
+                }
+                verdict
             }
             Err(why) => unreadable(why),
         }
@@ -76,7 +88,10 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
                 StatementCount::One | StatementCount::Many => StatementCount::Many,
             };
             self.ended = false;
+            self.effects.repeatable = false;
             self.statement(token)?;
+            self.only_sets &= self.effects.repeatable
+                && matches!(self.reason, Some(Reason::SessionState("SET" | "RESET")));
         }
         let target = match (count, self.reason) {
             (StatementCount::Many, _) => Target::Primary(Reason::MultipleStatements),
@@ -97,7 +112,10 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
                 || effects.transaction_modes.is_some();
             effects.exact = controls && is_exact(self.sql, lexing.standard_conforming_strings);
         } else {
-            effects.repeatable = false;
+            effects.repeatable = self.only_sets
+                && !effects.sets.local
+                && !effects.unpins.reset_all
+                && statements == StatementCount::Many;
             effects.sets.parameter = None;
         }
     }

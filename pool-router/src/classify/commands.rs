@@ -53,6 +53,7 @@ impl<F: Facts> Classifier<'_, '_, F> {
     pub(super) fn explain(&mut self) -> Lexed<()> {
         use Keyword as K;
         let mut analyze = false;
+        let mut settings = false;
         let mut next = self.part()?;
         if let Some(part) = next
             && part.token.kind == Kind::Open
@@ -72,7 +73,13 @@ impl<F: Facts> Classifier<'_, '_, F> {
                     self.doubt(Reason::UnknownStatement);
                     return self.opaque_within(1);
                 }
-                analyze |= option.is(K::Analyze) || option.is(K::Analyse);
+                let is_analyze = option.is(K::Analyze) || option.is(K::Analyse);
+                // The planner's settings are one server's own.
+                let is_settings = self.text(option.token).eq_ignore_ascii_case(b"settings");
+                if (is_analyze || is_settings) && self.is_switched_on()? {
+                    analyze |= is_analyze;
+                    settings |= is_settings;
+                }
             }
             next = self.part()?;
         } else {
@@ -86,27 +93,43 @@ impl<F: Facts> Classifier<'_, '_, F> {
         let Some(query) = next else { return self.unknown() };
         let is_query = query.token.kind == Kind::Open
             || [K::Select, K::With, K::Values, K::Table].into_iter().any(|word| query.is(word));
-        if is_query {
+        let is_change =
+            [K::Insert, K::Update, K::Delete, K::Merge].into_iter().any(|word| query.is(word));
+        let explain = Reason::Utility(if analyze { "EXPLAIN ANALYZE" } else { "EXPLAIN" });
+        if is_query || is_change && !analyze {
             let writes_before = self.effects.writes;
             let sets_before = self.effects.sets;
-            self.read(query.token)?;
-            if analyze {
-                self.settle(Reason::Utility("EXPLAIN ANALYZE"));
-            } else if self.has_doubt() {
-                // Planning alone changes nothing.
-                self.effects.writes = writes_before;
-                self.effects.sets = sets_before;
-                self.settle(Reason::Utility("EXPLAIN"));
+            self.planned = !analyze;
+            let read = self.read(query.token);
+            self.planned = false;
+            read?;
+            if self.has_doubt() || settings {
+                if !analyze {
+                    // Planning alone changes nothing.
+                    self.effects.writes = writes_before;
+                    self.effects.sets = sets_before;
+                }
+                self.settle(explain);
             }
             return Ok(());
         }
-        self.settle(Reason::Utility(if analyze { "EXPLAIN ANALYZE" } else { "EXPLAIN" }));
+        self.settle(explain);
         self.effects.writes |= analyze;
         match query.keyword {
             Some(K::Create) if analyze => self.create(),
             Some(keyword) if analyze => self.change(keyword),
             _ => self.opaque(),
         }
+    }
+
+    /// Whether the option of `EXPLAIN` whose name has been read is on. No literal counts as off: a
+    /// verdict must not depend on the value of one.
+    fn is_switched_on(&mut self) -> Lexed<bool> {
+        if matches!(self.lexer.peek(), Some(b',' | b')')) {
+            return Ok(true);
+        }
+        let value = self.part()?;
+        Ok(!value.is_some_and(|part| part.is(Keyword::False) || part.is(Keyword::Off)))
     }
 
     pub(super) fn copy(&mut self) -> Lexed<()> {

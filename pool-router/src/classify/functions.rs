@@ -5,8 +5,8 @@
 //! and one of which SQL can call (neither arguments nor result of type `internal`, `cstring`,
 //! `trigger` or a handler); without those that name the server or session (now in [`SERVER`]), or
 //! that are declared stable and write or run SQL (now in [`WRITING`]); with the volatile ones that
-//! write nothing (`random`, `clock_timestamp`, `gen_random_uuid`, `timeofday`, `pg_sleep*`), and
-//! with the harmless ones that PostgreSQL 16 to 18 added. [`WRITING`] and [`SERVER`] part the
+//! write nothing (`random`, `clock_timestamp`, `gen_random_uuid`, `timeofday`, `pg_sleep*`,
+//! `pg_partition_*`), and with the harmless ones that PostgreSQL 16 to 18 added. [`WRITING`] and [`SERVER`] part the
 //! other volatile ones between them; a name in no list is unknown, which is the safe answer.
 
 use super::facts::Name;
@@ -190,78 +190,78 @@ const HARMLESS: &str = "\
     pg_lsn pg_lsn_cmp pg_lsn_eq pg_lsn_ge pg_lsn_gt pg_lsn_hash pg_lsn_hash_extended pg_lsn_larger \
     pg_lsn_le pg_lsn_lt pg_lsn_mi pg_lsn_mii pg_lsn_ne pg_lsn_pli pg_lsn_send pg_lsn_smaller \
     pg_mcv_list_items pg_mcv_list_send pg_ndistinct_send pg_node_tree_send pg_opclass_is_visible \
-    pg_operator_is_visible pg_opfamily_is_visible pg_options_to_table pg_partition_root \
-    pg_relation_is_publishable pg_relation_is_updatable pg_sequence_parameters pg_size_bytes \
-    pg_size_pretty pg_sleep pg_sleep_for pg_sleep_until pg_snapshot_xip pg_snapshot_xmax \
-    pg_snapshot_xmin pg_split_walfile_name pg_statistics_obj_is_visible pg_table_is_visible \
-    pg_timezone_abbrevs pg_ts_config_is_visible pg_ts_dict_is_visible pg_ts_parser_is_visible \
-    pg_ts_template_is_visible pg_type_is_visible pg_typeof pg_wal_lsn_diff phraseto_tsquery pi \
-    plainto_tsquery point point_above point_add point_below point_distance point_div point_eq \
-    point_horiz point_left point_mul point_ne point_right point_send point_sub point_vert \
-    poly_above poly_below poly_center poly_contain poly_contain_pt poly_contained poly_distance \
-    poly_left poly_npoints poly_overabove poly_overbelow poly_overlap poly_overleft poly_overright \
-    poly_right poly_same poly_send polygon popen position postgresql_fdw_validator pow power \
-    pt_contained_circle pt_contained_poly querytree quote_ident quote_literal quote_nullable \
-    radians radius random random_normal range_adjacent range_adjacent_multirange range_after \
-    range_after_multirange range_agg range_before range_before_multirange range_cmp \
-    range_contained_by range_contained_by_multirange range_contains range_contains_elem \
-    range_contains_multirange range_eq range_ge range_gt range_intersect range_intersect_agg \
-    range_intersect_agg_transfn range_le range_lt range_merge range_minus range_ne range_overlaps \
-    range_overlaps_multirange range_overleft range_overleft_multirange range_overright \
-    range_overright_multirange range_send range_union rank record_eq record_ge record_gt \
-    record_image_eq record_image_ge record_image_gt record_image_le record_image_lt \
-    record_image_ne record_le record_lt record_ne record_send regclass regclasssend \
-    regcollationsend regconfigsend regdictionarysend regexp_count regexp_instr regexp_like \
-    regexp_match regexp_matches regexp_replace regexp_split_to_array regexp_split_to_table \
-    regexp_substr regnamespacesend regoperatorsend regopersend regproceduresend regprocsend \
-    regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy \
-    regrolesend regtypesend repeat replace reverse right round row_number row_security_active \
-    row_to_json rpad rtrim satisfies_hash_partition scale session_user set_bit set_byte \
-    set_masklen setweight sha224 sha256 sha384 sha512 shobj_description sign similar_escape \
-    similar_to_escape sin sind sinh slope spg_poly_quad_compress split_part sqrt starts_with \
-    statement_timestamp stddev stddev_pop stddev_samp string_agg string_to_array string_to_table \
-    strip strpos substr substring sum system_user tan tand tanh text text_ge text_gt text_larger \
-    text_le text_lt text_pattern_ge text_pattern_gt text_pattern_le text_pattern_lt text_smaller \
-    textanycat textcat texteq texteqname textgename textgtname texticlike texticnlike \
-    texticregexeq texticregexne textlen textlename textlike textltname textne textnename textnlike \
-    textregexeq textregexne textsend tideq tidge tidgt tidlarger tidle tidlt tidne tidsend \
-    tidsmaller time time_cmp time_eq time_ge time_gt time_hash time_hash_extended time_larger \
-    time_le time_lt time_mi_interval time_mi_time time_ne time_pl_interval time_send time_smaller \
-    timedate_pl timeofday timestamp timestamp_cmp timestamp_cmp_date timestamp_cmp_timestamptz \
-    timestamp_eq timestamp_eq_date timestamp_eq_timestamptz timestamp_ge timestamp_ge_date \
-    timestamp_ge_timestamptz timestamp_gt timestamp_gt_date timestamp_gt_timestamptz \
-    timestamp_hash timestamp_hash_extended timestamp_larger timestamp_le timestamp_le_date \
-    timestamp_le_timestamptz timestamp_lt timestamp_lt_date timestamp_lt_timestamptz timestamp_mi \
-    timestamp_mi_interval timestamp_ne timestamp_ne_date timestamp_ne_timestamptz \
-    timestamp_pl_interval timestamp_send timestamp_smaller timestamptypmodin timestamptz \
-    timestamptz_cmp timestamptz_cmp_date timestamptz_cmp_timestamp timestamptz_eq \
-    timestamptz_eq_date timestamptz_eq_timestamp timestamptz_ge timestamptz_ge_date \
-    timestamptz_ge_timestamp timestamptz_gt timestamptz_gt_date timestamptz_gt_timestamp \
-    timestamptz_larger timestamptz_le timestamptz_le_date timestamptz_le_timestamp timestamptz_lt \
-    timestamptz_lt_date timestamptz_lt_timestamp timestamptz_mi timestamptz_mi_interval \
-    timestamptz_ne timestamptz_ne_date timestamptz_ne_timestamp timestamptz_pl_interval \
-    timestamptz_send timestamptz_smaller timestamptztypmodin timetypmodin timetz timetz_cmp \
-    timetz_eq timetz_ge timetz_gt timetz_hash timetz_hash_extended timetz_larger timetz_le \
-    timetz_lt timetz_mi_interval timetz_ne timetz_pl_interval timetz_send timetz_smaller \
-    timetzdate_pl timetztypmodin timezone to_ascii to_bin to_char to_date to_hex to_json to_jsonb \
-    to_number to_oct to_regclass to_regcollation to_regnamespace to_regoper to_regoperator \
-    to_regproc to_regprocedure to_regrole to_regtype to_regtypemod to_timestamp to_tsquery \
-    to_tsvector transaction_timestamp translate trim_array trim_scale trunc ts_debug ts_delete \
-    ts_filter ts_headline ts_lexize ts_match_qv ts_match_tq ts_match_tt ts_match_vq ts_parse \
-    ts_rank ts_rank_cd ts_token_type tsmultirange tsq_mcontained tsq_mcontains tsquery_and \
-    tsquery_cmp tsquery_eq tsquery_ge tsquery_gt tsquery_le tsquery_lt tsquery_ne tsquery_not \
-    tsquery_or tsquery_phrase tsquerysend tsrange tsrange_subdiff tstzmultirange tstzrange \
-    tstzrange_subdiff tsvector_cmp tsvector_concat tsvector_eq tsvector_ge tsvector_gt tsvector_le \
-    tsvector_lt tsvector_ne tsvector_to_array tsvectorsend unicode_assigned unicode_version unistr \
-    unknownsend unnest upper upper_inc upper_inf uuid_cmp uuid_eq uuid_extract_timestamp \
-    uuid_extract_version uuid_ge uuid_gt uuid_hash uuid_hash_extended uuid_le uuid_lt uuid_ne \
-    uuid_send uuidv4 uuidv7 var_pop var_samp varbit varbit_send varbitcmp varbiteq varbitge \
-    varbitgt varbitle varbitlt varbitne varbittypmodin varchar varcharsend varchartypmodin \
-    variance version void_send websearch_to_tsquery width width_bucket xid xid8_larger \
-    xid8_smaller xid8cmp xid8eq xid8ge xid8gt xid8le xid8lt xid8ne xid8send xideq xideqint4 xidneq \
-    xidneqint4 xidsend xml xml_is_well_formed xml_is_well_formed_content \
-    xml_is_well_formed_document xml_send xmlagg xmlcomment xmlconcat2 xmlexists xmltext \
-    xmlvalidate xpath xpath_exists";
+    pg_operator_is_visible pg_opfamily_is_visible pg_options_to_table pg_partition_ancestors \
+    pg_partition_root pg_partition_tree pg_relation_is_publishable pg_relation_is_updatable \
+    pg_sequence_parameters pg_size_bytes pg_size_pretty pg_sleep pg_sleep_for pg_sleep_until \
+    pg_snapshot_xip pg_snapshot_xmax pg_snapshot_xmin pg_split_walfile_name \
+    pg_statistics_obj_is_visible pg_table_is_visible pg_timezone_abbrevs pg_ts_config_is_visible \
+    pg_ts_dict_is_visible pg_ts_parser_is_visible pg_ts_template_is_visible pg_type_is_visible \
+    pg_typeof pg_wal_lsn_diff phraseto_tsquery pi plainto_tsquery point point_above point_add \
+    point_below point_distance point_div point_eq point_horiz point_left point_mul point_ne \
+    point_right point_send point_sub point_vert poly_above poly_below poly_center poly_contain \
+    poly_contain_pt poly_contained poly_distance poly_left poly_npoints poly_overabove \
+    poly_overbelow poly_overlap poly_overleft poly_overright poly_right poly_same poly_send \
+    polygon popen position postgresql_fdw_validator pow power pt_contained_circle \
+    pt_contained_poly querytree quote_ident quote_literal quote_nullable radians radius random \
+    random_normal range_adjacent range_adjacent_multirange range_after range_after_multirange \
+    range_agg range_before range_before_multirange range_cmp range_contained_by \
+    range_contained_by_multirange range_contains range_contains_elem range_contains_multirange \
+    range_eq range_ge range_gt range_intersect range_intersect_agg range_intersect_agg_transfn \
+    range_le range_lt range_merge range_minus range_ne range_overlaps range_overlaps_multirange \
+    range_overleft range_overleft_multirange range_overright range_overright_multirange range_send \
+    range_union rank record_eq record_ge record_gt record_image_eq record_image_ge record_image_gt \
+    record_image_le record_image_lt record_image_ne record_le record_lt record_ne record_send \
+    regclass regclasssend regcollationsend regconfigsend regdictionarysend regexp_count \
+    regexp_instr regexp_like regexp_match regexp_matches regexp_replace regexp_split_to_array \
+    regexp_split_to_table regexp_substr regnamespacesend regoperatorsend regopersend \
+    regproceduresend regprocsend regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope \
+    regr_sxx regr_sxy regr_syy regrolesend regtypesend repeat replace reverse right round \
+    row_number row_security_active row_to_json rpad rtrim satisfies_hash_partition scale \
+    session_user set_bit set_byte set_masklen setweight sha224 sha256 sha384 sha512 \
+    shobj_description sign similar_escape similar_to_escape sin sind sinh slope \
+    spg_poly_quad_compress split_part sqrt starts_with statement_timestamp stddev stddev_pop \
+    stddev_samp string_agg string_to_array string_to_table strip strpos substr substring sum \
+    system_user tan tand tanh text text_ge text_gt text_larger text_le text_lt text_pattern_ge \
+    text_pattern_gt text_pattern_le text_pattern_lt text_smaller textanycat textcat texteq \
+    texteqname textgename textgtname texticlike texticnlike texticregexeq texticregexne textlen \
+    textlename textlike textltname textne textnename textnlike textregexeq textregexne textsend \
+    tideq tidge tidgt tidlarger tidle tidlt tidne tidsend tidsmaller time time_cmp time_eq time_ge \
+    time_gt time_hash time_hash_extended time_larger time_le time_lt time_mi_interval time_mi_time \
+    time_ne time_pl_interval time_send time_smaller timedate_pl timeofday timestamp timestamp_cmp \
+    timestamp_cmp_date timestamp_cmp_timestamptz timestamp_eq timestamp_eq_date \
+    timestamp_eq_timestamptz timestamp_ge timestamp_ge_date timestamp_ge_timestamptz timestamp_gt \
+    timestamp_gt_date timestamp_gt_timestamptz timestamp_hash timestamp_hash_extended \
+    timestamp_larger timestamp_le timestamp_le_date timestamp_le_timestamptz timestamp_lt \
+    timestamp_lt_date timestamp_lt_timestamptz timestamp_mi timestamp_mi_interval timestamp_ne \
+    timestamp_ne_date timestamp_ne_timestamptz timestamp_pl_interval timestamp_send \
+    timestamp_smaller timestamptypmodin timestamptz timestamptz_cmp timestamptz_cmp_date \
+    timestamptz_cmp_timestamp timestamptz_eq timestamptz_eq_date timestamptz_eq_timestamp \
+    timestamptz_ge timestamptz_ge_date timestamptz_ge_timestamp timestamptz_gt timestamptz_gt_date \
+    timestamptz_gt_timestamp timestamptz_larger timestamptz_le timestamptz_le_date \
+    timestamptz_le_timestamp timestamptz_lt timestamptz_lt_date timestamptz_lt_timestamp \
+    timestamptz_mi timestamptz_mi_interval timestamptz_ne timestamptz_ne_date \
+    timestamptz_ne_timestamp timestamptz_pl_interval timestamptz_send timestamptz_smaller \
+    timestamptztypmodin timetypmodin timetz timetz_cmp timetz_eq timetz_ge timetz_gt timetz_hash \
+    timetz_hash_extended timetz_larger timetz_le timetz_lt timetz_mi_interval timetz_ne \
+    timetz_pl_interval timetz_send timetz_smaller timetzdate_pl timetztypmodin timezone to_ascii \
+    to_bin to_char to_date to_hex to_json to_jsonb to_number to_oct to_regclass to_regcollation \
+    to_regnamespace to_regoper to_regoperator to_regproc to_regprocedure to_regrole to_regtype \
+    to_regtypemod to_timestamp to_tsquery to_tsvector transaction_timestamp translate trim_array \
+    trim_scale trunc ts_debug ts_delete ts_filter ts_headline ts_lexize ts_match_qv ts_match_tq \
+    ts_match_tt ts_match_vq ts_parse ts_rank ts_rank_cd ts_token_type tsmultirange tsq_mcontained \
+    tsq_mcontains tsquery_and tsquery_cmp tsquery_eq tsquery_ge tsquery_gt tsquery_le tsquery_lt \
+    tsquery_ne tsquery_not tsquery_or tsquery_phrase tsquerysend tsrange tsrange_subdiff \
+    tstzmultirange tstzrange tstzrange_subdiff tsvector_cmp tsvector_concat tsvector_eq \
+    tsvector_ge tsvector_gt tsvector_le tsvector_lt tsvector_ne tsvector_to_array tsvectorsend \
+    unicode_assigned unicode_version unistr unknownsend unnest upper upper_inc upper_inf uuid_cmp \
+    uuid_eq uuid_extract_timestamp uuid_extract_version uuid_ge uuid_gt uuid_hash \
+    uuid_hash_extended uuid_le uuid_lt uuid_ne uuid_send uuidv4 uuidv7 var_pop var_samp varbit \
+    varbit_send varbitcmp varbiteq varbitge varbitgt varbitle varbitlt varbitne varbittypmodin \
+    varchar varcharsend varchartypmodin variance version void_send websearch_to_tsquery width \
+    width_bucket xid xid8_larger xid8_smaller xid8cmp xid8eq xid8ge xid8gt xid8le xid8lt xid8ne \
+    xid8send xideq xideqint4 xidneq xidneqint4 xidsend xml xml_is_well_formed \
+    xml_is_well_formed_content xml_is_well_formed_document xml_send xmlagg xmlcomment xmlconcat2 \
+    xmlexists xmltext xmlvalidate xpath xpath_exists";
 
 /// Functions that write, lock, signal, change session or server, or run SQL given as text. Sorted.
 const WRITING: [&str; 112] = [
@@ -380,7 +380,7 @@ const WRITING: [&str; 112] = [
 ];
 
 /// Functions whose answer is about one server or one session. Sorted.
-const SERVER: [&str; 108] = [
+const SERVER: [&str; 106] = [
     "current_query",
     "current_setting",
     "currval",
@@ -449,8 +449,6 @@ const SERVER: [&str; 108] = [
     "pg_my_temp_schema",
     "pg_notification_queue_usage",
     "pg_numa_available",
-    "pg_partition_ancestors",
-    "pg_partition_tree",
     "pg_postmaster_start_time",
     "pg_prepared_statement",
     "pg_prepared_xact",
@@ -491,8 +489,83 @@ const SERVER: [&str; 108] = [
     "txid_visible_in_snapshot",
 ];
 
+/// Those of [`WRITING`] and [`SERVER`] that planning a statement may run, if their arguments are
+/// known: not all of their overloads are volatile in PostgreSQL 15, or it does not have them.
+/// Sorted.
+const MAY_BE_FOLDED: [&str; 69] = [
+    "current_setting",
+    "database_to_xml",
+    "database_to_xml_and_xmlschema",
+    "database_to_xmlschema",
+    "dblink",
+    "dblink_connect",
+    "dblink_connect_u",
+    "dblink_exec",
+    "dblink_open",
+    "dblink_send_query",
+    "icu_unicode_version",
+    "inet_client_addr",
+    "inet_client_port",
+    "inet_server_addr",
+    "inet_server_port",
+    "pg_available_extension_versions",
+    "pg_available_extensions",
+    "pg_available_wal_summaries",
+    "pg_backend_pid",
+    "pg_clear_attribute_stats",
+    "pg_clear_relation_stats",
+    "pg_conf_load_time",
+    "pg_config",
+    "pg_current_snapshot",
+    "pg_current_xact_id",
+    "pg_current_xact_id_if_assigned",
+    "pg_cursor",
+    "pg_extension_update_paths",
+    "pg_filenode_relation",
+    "pg_get_aios",
+    "pg_get_loaded_modules",
+    "pg_get_replication_slots",
+    "pg_get_shmem_allocations_numa",
+    "pg_get_wal_summarizer_state",
+    "pg_is_other_temp_schema",
+    "pg_listening_channels",
+    "pg_ls_summariesdir",
+    "pg_my_temp_schema",
+    "pg_numa_available",
+    "pg_postmaster_start_time",
+    "pg_prepared_statement",
+    "pg_relation_filenode",
+    "pg_relation_filepath",
+    "pg_replication_origin_oid",
+    "pg_restore_attribute_stats",
+    "pg_restore_relation_stats",
+    "pg_settings_get_flags",
+    "pg_show_all_settings",
+    "pg_stat_reset_backend_stats",
+    "pg_sync_replication_slots",
+    "pg_tablespace_databases",
+    "pg_tablespace_location",
+    "pg_timezone_names",
+    "pg_trigger_depth",
+    "pg_visible_in_snapshot",
+    "pg_wal_summary_contents",
+    "pg_walfile_name",
+    "pg_walfile_name_offset",
+    "schema_to_xml",
+    "schema_to_xml_and_xmlschema",
+    "schema_to_xmlschema",
+    "table_to_xml",
+    "table_to_xml_and_xmlschema",
+    "table_to_xmlschema",
+    "ts_rewrite",
+    "txid_current",
+    "txid_current_if_assigned",
+    "txid_current_snapshot",
+    "txid_visible_in_snapshot",
+];
+
 /// `pg_` names that are replicated or stand for no relation. Sorted.
-const RELATIONS: [&str; 82] = [
+const RELATIONS: [&str; 83] = [
     "pg_aggregate",
     "pg_am",
     "pg_amop",
@@ -559,6 +632,7 @@ const RELATIONS: [&str; 82] = [
     "pg_stats",
     "pg_stats_ext",
     "pg_stats_ext_exprs",
+    "pg_subscription",
     "pg_subscription_rel",
     "pg_tables",
     "pg_tablespace",
@@ -635,6 +709,12 @@ pub(crate) fn primary_only() -> (&'static [&'static str], &'static [&'static str
 /// them.
 pub(crate) fn is_primary_only(name: &[u8]) -> bool {
     matches!(builtin(name, true), Builtin::Writing(_) | Builtin::Server(_))
+}
+
+/// Whether planning a statement never runs this function of [`WRITING`] or [`SERVER`], as it is
+/// volatile (PostgreSQL docs, 38.7).
+pub(super) fn is_left_alone_by_planning(known: &str) -> bool {
+    !known.ends_with('*') && MAY_BE_FOLDED.binary_search(&known).is_err()
 }
 
 /// Whether this is a built-in function that any node may run.
@@ -753,8 +833,11 @@ mod tests {
 
     #[test]
     fn lists_are_sorted_and_apart() {
-        for list in [&WRITING[..], &SERVER[..], &RELATIONS[..]] {
+        for list in [&WRITING[..], &SERVER[..], &MAY_BE_FOLDED[..], &RELATIONS[..]] {
             assert!(list.is_sorted());
+        }
+        for name in MAY_BE_FOLDED {
+            assert!(WRITING.contains(&name) || SERVER.contains(&name), "{name}");
         }
         for name in WRITING.iter().chain(&SERVER) {
             assert!(!is_harmless(name.as_bytes(), false), "{name} is in two lists");

@@ -17,6 +17,7 @@ mod lexer;
 mod properties;
 mod read;
 mod session;
+mod set_config;
 mod shapes;
 #[cfg(test)]
 mod tests;

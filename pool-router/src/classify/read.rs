@@ -2,7 +2,9 @@
 
 use super::classifier::{Classifier, Lexed};
 use super::facts::{Facts, FunctionFact, Identifier, Name, RelationFact};
-use super::functions::{Builtin, SessionEffect, builtin, is_temporary_schema, session_effect};
+use super::functions::{
+    Builtin, SessionEffect, builtin, is_left_alone_by_planning, is_temporary_schema, session_effect,
+};
 use super::keywords::{Category, Keyword};
 use super::lexer::{Kind, Token};
 use super::verdict::{Pin, Reason, Unreadable};
@@ -73,6 +75,9 @@ enum Expects {
 /// How deep parentheses may nest before the finer rules give way to the safe answer.
 const TRACKED_DEPTH: usize = 64;
 
+/// How far the arguments of a call are looked through for their number, in tokens.
+const COUNTED_TOKENS: usize = 64;
+
 /// Where a body is read.
 struct Body {
     depth: usize,
@@ -94,6 +99,10 @@ struct Body {
     set_config: Option<usize>,
     /// `INTO` was read.
     into: bool,
+    /// It is the body of a `MERGE`.
+    merge: bool,
+    /// How many `CASE` are open outside of all parentheses.
+    cases: usize,
 }
 
 const fn bit(depth: usize) -> u64 {
@@ -114,6 +123,8 @@ impl Body {
             expects: Expects::Other,
             set_config: None,
             into: false,
+            merge: false,
+            cases: 0,
         }
     }
 
@@ -298,7 +309,17 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
             }
             K::In | K::Nullif | K::Case | K::Using | K::Natural => {
                 self.implied_operators(&["=", "<>"], token);
+                match keyword {
+                    // `DELETE FROM t USING` and `MERGE INTO t USING` go before relations.
+                    K::Using if self.planned => {
+                        body.from_clauses |= bit(body.depth);
+                        expects = Expects::Relation;
+                    }
+                    K::Case if body.depth == 0 => body.cases += 1,
+                    _ => {}
+                }
             }
+            K::End if body.depth == 0 => body.cases = body.cases.saturating_sub(1),
             K::Like => self.implied_operators(&["~~", "!~~"], token),
             K::Ilike => self.implied_operators(&["~~*", "!~~*"], token),
             K::Similar => self.implied_operators(&["~", "!~"], token),
@@ -316,6 +337,12 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
                 K::Operator if before.ends_operand() || before == Before::Keyword(K::Using) => {
                     now = Before::OperatorWord;
                 }
+                _ if body.expects == Expects::Changed
+                    && keyword.category() != Category::Reserved =>
+                {
+                    expects = self.relation_part(body, token, false, next);
+                }
+                _ if self.planned && is_syntax_of_changes(body, keyword) => {}
                 _ if is_syntax(body, keyword) => {}
                 _ => {
                     body.before_name = before;
@@ -343,6 +370,8 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
             _ => None,
         };
         match (keyword, before) {
+            // Planning locks no rows.
+            (K::Update | K::Share | K::Key | K::No, Some(K::For)) if self.planned => {}
             (K::Update, Some(K::For)) => self.doubt(Reason::RowLock("FOR UPDATE")),
             (K::Share, Some(K::For)) => self.doubt(Reason::RowLock("FOR SHARE")),
             // `FOR KEY SHARE` and `FOR NO KEY UPDATE` are the only clauses that begin so, though
@@ -350,13 +379,17 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
             (K::Key, Some(K::For)) => self.doubt(Reason::RowLock("FOR KEY SHARE")),
             (K::No, Some(K::For)) => self.doubt(Reason::RowLock("FOR NO KEY UPDATE")),
             (K::Insert | K::Update | K::Delete | K::Merge, _) => {
-                self.doubt(Reason::Writes(keyword.text()));
+                if !self.planned {
+                    self.doubt(Reason::Writes(keyword.text()));
+                }
+                body.merge |= keyword == K::Merge;
                 // The actions of ON CONFLICT and MERGE name no relation.
                 let is_action = matches!(before, Some(K::Do | K::Then | K::Key));
                 if keyword == K::Update && !is_action {
                     return Expects::Changed;
                 }
             }
+            (K::Into, Some(K::Insert | K::Merge)) if self.planned => return Expects::Changed,
             (K::Into, _) => {
                 self.doubt(Reason::SelectInto);
                 body.into = true;
@@ -378,7 +411,8 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
             body.qualifier = None;
         }
         let next = self.lexer.peek();
-        if next == Some(b'(') {
+        // Behind a relation that is changed stand its columns.
+        if next == Some(b'(') && body.expects != Expects::Changed {
             self.call(body, token, quoted);
             body.expects = Expects::Other;
         } else if body.expects != Expects::Other || body.depth >= TRACKED_DEPTH || body.into {
@@ -409,9 +443,9 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
         if next == Some(b'.') {
             return body.expects;
         }
-        if body.expects == Expects::Changed {
+        if body.expects == Expects::Changed && !self.planned {
             self.facts.written(self.full_name(body, token, quoted));
-        } else if body.asks() {
+        } else if body.expects == Expects::Changed || body.asks() {
             self.relation(body, token, quoted);
         }
         if body.depth >= TRACKED_DEPTH && body.before == Before::Dot {
@@ -445,7 +479,7 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
         if body.before_name != Before::TypeCast
             && self.facts.attribute(self.full_name(body, token, quoted)) == FunctionFact::Writes
         {
-            self.doubt(Reason::UnknownFunction(token.span()));
+            self.doubt(Reason::WritingName(token.span()));
         }
     }
 
@@ -483,9 +517,10 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
     fn call(&mut self, body: &mut Body, token: Token, quoted: bool) {
         let dotted = body.before == Before::Dot;
         match body.before_name {
-            // Types with modifiers, aliases with column lists, sampling methods.
+            // Types with modifiers, aliases with column lists (also behind WITH ORDINALITY), sampling
+            // methods.
             Before::TypeCast | Before::As | Before::Close => return,
-            Before::Keyword(Keyword::Tablesample) => return,
+            Before::Keyword(Keyword::Tablesample | Keyword::Ordinality) => return,
             // Common table expressions with column lists.
             Before::Comma | Before::Keyword(Keyword::With | Keyword::Recursive)
                 if body.in_cte_list() && !dotted =>
@@ -495,7 +530,8 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
             _ => {}
         }
         let name = self.full_name(body, token, quoted);
-        match session_effect(name.name.text) {
+        // Planning runs none of these.
+        match session_effect(name.name.text).filter(|_| !self.planned) {
             Some(SessionEffect::SetConfig) if body.set_config.is_none() => {
                 body.set_config = Some(body.depth);
             }
@@ -504,7 +540,7 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
         }
         match self.facts.function(name) {
             FunctionFact::Harmless => return,
-            FunctionFact::Writes => return self.doubt(Reason::UnknownFunction(token.span())),
+            FunctionFact::Writes => return self.doubt(Reason::WritingName(token.span())),
             FunctionFact::Unknown => {}
         }
         let is_builtin = match name.qualifier {
@@ -512,13 +548,48 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
             Some(schema) if schema.quoted => schema.text == b"pg_catalog",
             Some(schema) => schema.text.eq_ignore_ascii_case(b"pg_catalog"),
         };
-        let kind = if is_builtin { builtin(name.name.text, quoted) } else { Builtin::Unknown };
+        let kind = if is_builtin {
+            builtin(name.name.text, quoted)
+        } else if is_array_expansion(name) {
+            Builtin::Harmless
+        } else {
+            Builtin::Unknown
+        };
         match kind {
             Builtin::Harmless => {}
+            Builtin::Writing(function) | Builtin::Server(function)
+                if self.planned && is_left_alone_by_planning(function) => {}
+            // Of two arguments, the second is a query that it runs.
+            Builtin::Writing("ts_rewrite") if self.arguments() == Some(3) => {}
             Builtin::Writing(function) => self.doubt(Reason::WritingFunction(function)),
             Builtin::Server(function) => self.doubt(Reason::ServerFunction(function)),
             Builtin::Unknown => self.doubt(Reason::UnknownFunction(token.span())),
         }
+    }
+
+    /// How many arguments the call has whose parenthesis comes next. `None` if there are too many, or
+    /// what parts them cannot be told easily.
+    fn arguments(&self) -> Option<usize> {
+        let mut lexer = self.lexer.clone();
+        let mut depth = 0_usize;
+        let mut commas = 0;
+        for _ in 0..COUNTED_TOKENS {
+            match lexer.step() {
+                Kind::Open => depth += 1,
+                Kind::Close if depth == 1 => return Some(commas + 1),
+                Kind::Close => depth = depth.checked_sub(1)?,
+                Kind::Comma if depth == 1 => commas += 1,
+                // Commas part the elements of an array too.
+                Kind::Operator
+                    if self.sql.get(lexer.token(Kind::Operator).start) == Some(&b'[') =>
+                {
+                    return None;
+                }
+                Kind::End | Kind::Semicolon | Kind::Unreadable => return None,
+                _ => {}
+            }
+        }
+        None
     }
 
     /// A call of `set_config` ends, and this was before its last parenthesis.
@@ -542,6 +613,34 @@ fn from(body: &mut Body) -> Expects {
             body.from_clauses |= here;
             Expects::Relation
         }
+    }
+}
+
+/// `information_schema._pg_expandarray`, which drivers call to take keys apart.
+fn is_array_expansion(name: Name<'_>) -> bool {
+    let is = |part: Identifier<'_>, known: &[u8]| {
+        if part.quoted { part.text == known } else { part.text.eq_ignore_ascii_case(known) }
+    };
+    name.qualifier.is_some_and(|schema| is(schema, b"information_schema"))
+        && is(name.name, b"_pg_expandarray")
+}
+
+/// The same within `INSERT`, `UPDATE` and `MERGE`.
+fn is_syntax_of_changes(body: &Body, keyword: Keyword) -> bool {
+    use Keyword as K;
+    match keyword {
+        // `ON CONFLICT (…)`
+        K::Conflict => body.before == Before::Keyword(K::On),
+        // `UPDATE t SET (…) =`, `DO UPDATE SET (…) =`
+        K::Set => body.before.ends_operand() || body.before == Before::Keyword(K::Update),
+        // `WHEN NOT MATCHED THEN INSERT (…)`
+        K::Insert => {
+            body.merge
+                && body.depth == 0
+                && body.cases == 0
+                && body.before == Before::Keyword(K::Then)
+        }
+        _ => false,
     }
 }
 

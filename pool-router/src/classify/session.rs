@@ -1,12 +1,15 @@
 //! Commands that change the transaction or the session's parameters.
 
+use memchr::memchr2;
+
 use super::classifier::{Classifier, Lexed, Part};
 use super::facts::Facts;
 use super::keywords::Keyword;
 use super::lexer::Kind;
+use super::set_config::whole_statement;
 use super::verdict::{
-    BeginMode, EndKind, IsolationLevel, Parameter, Pin, Reason, SavepointAction, Span,
-    TrackedParameter, TransactionEnd,
+    BeginMode, Effects, EndKind, IsolationLevel, Lexing, Parameter, Pin, Reason, SavepointAction,
+    Span, Target, TrackedParameter, TransactionEnd, Verdict,
 };
 
 /// How long what is set lasts.
@@ -149,7 +152,12 @@ impl<F: Facts> Classifier<'_, '_, F> {
             Some(K::Authorization | K::Session) => {
                 self.sets_known(scope, Pin::Role, "session_authorization");
             }
-            Some(K::Schema) => self.sets_known(scope, Pin::Setting, "search_path"),
+            Some(K::Schema) => {
+                let repeatable = !self.names_temporary_schema()?;
+                self.sets_known(scope, Pin::Setting, "search_path");
+                self.effects.repeatable = repeatable;
+                return Ok(());
+            }
             Some(K::Xml) => self.sets_known(scope, Pin::Setting, "xmloption"),
             _ => return self.set_parameter(scope, name),
         }
@@ -189,6 +197,12 @@ impl<F: Facts> Classifier<'_, '_, F> {
         } else if is("transaction_isolation") {
             let isolation = value.and_then(|value| self.isolation(value));
             of_transaction(BeginMode { isolation, ..none })
+        } else if is("search_path") {
+            if self.is_temporary_schema_in(value) || self.names_temporary_schema()? {
+                self.effects.repeatable = false;
+            }
+            self.sets_other(scope, Pin::Setting);
+            (scope, None)
         } else {
             self.sets_other(scope, Pin::Setting);
             (scope, None)
@@ -235,6 +249,73 @@ impl<F: Facts> Classifier<'_, '_, F> {
             sign.is(Keyword::To) || self.text(sign.token).first() == Some(&b'=')
         });
         Ok((follows, self.part()?))
+    }
+
+    /// Whether the rest of the statement, a `search_path`, may name the schema of temporary objects.
+    fn names_temporary_schema(&mut self) -> Lexed<bool> {
+        let mut found = false;
+        while let Some(part) = self.part()? {
+            found |= self.is_temporary_schema_in(Some(part));
+        }
+        Ok(found)
+    }
+
+    /// The same of one part. What is written with escapes may be any name.
+    fn is_temporary_schema_in(&mut self, part: Option<Part>) -> bool {
+        let Some(part) = part else { return false };
+        let text = self.text(part.token);
+        let found = match part.token.kind {
+            Kind::EscapedQuoted => true,
+            Kind::String => match text {
+                [b'\'', inner @ .., b'\''] => {
+                    memchr2(b'\'', b'\\', inner).is_some() || mentions_temporary_schema(inner)
+                }
+                _ => true,
+            },
+            _ => mentions_temporary_schema(text),
+        };
+        if found {
+            // With it even `current_schema()` makes that schema, which a standby refuses.
+            self.pin(Pin::TemporaryObject);
+        }
+        found
+    }
+
+    /// The verdict on a statement of which `set_config` is all the doubt: as on `SET`, if it is no
+    /// more than that.
+    pub(super) fn set_config(&mut self, lexing: &Lexing, verdict: &mut Verdict) {
+        let Some(call) = whole_statement(self.sql, lexing.standard_conforming_strings) else {
+            return;
+        };
+        let name = call.name.of(self.sql);
+        if name
+            .get(.."transaction_".len())
+            .is_some_and(|it| it.eq_ignore_ascii_case(b"transaction_"))
+        {
+            return;
+        }
+        let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+        self.effects = Effects::default();
+        self.effects.repeatable = true;
+        let scope = if call.local { Scope::Transaction } else { Scope::Session };
+        if let Some(tracked) = TrackedParameter::of_name(name) {
+            self.sets_tracked(scope, tracked);
+        } else {
+            let mut pin = Pin::Setting;
+            if is("role") || is("session_authorization") {
+                pin = Pin::Role;
+            } else if is("seed") {
+                pin = Pin::RandomSeed;
+                self.effects.repeatable = false;
+            } else if is("search_path") && mentions_temporary_schema(call.value.of(self.sql)) {
+                self.pin(Pin::TemporaryObject);
+                self.effects.repeatable = false;
+            }
+            self.sets_other(scope, pin);
+            self.names_parameter(Some(Named { span: call.name, plain: !name.contains(&b'.') }));
+        }
+        verdict.effects = self.effects;
+        verdict.target = Target::Primary(Reason::SessionState("set_config"));
     }
 
     fn unquoted(&self, value: Part) -> &[u8] {
@@ -370,6 +451,12 @@ impl<F: Facts> Classifier<'_, '_, F> {
         self.effects.writes = true;
         self.opaque()
     }
+}
+
+/// Whether `pg_temp` stands in the text: a schema of temporary objects.
+fn mentions_temporary_schema(text: &[u8]) -> bool {
+    const NAME: &[u8] = b"pg_temp";
+    text.windows(NAME.len()).any(|part| part.eq_ignore_ascii_case(NAME))
 }
 
 /// A parameter's name as it is written.

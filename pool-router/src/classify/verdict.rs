@@ -180,6 +180,9 @@ pub enum Reason {
     WritingFunction(&'static str),
     /// It calls a built-in function whose answer is about one server or one session.
     ServerFunction(&'static str),
+    /// It calls a function of which catalogue, configuration or experience say that it writes:
+    /// where its name stands.
+    WritingName(Span),
     /// It calls a function about which nothing is known: where its name stands.
     UnknownFunction(Span),
     /// It locks rows: `FOR UPDATE` and its kin.
@@ -198,7 +201,7 @@ pub enum Reason {
     EscapedName(Span),
     /// `SHOW` of a parameter that may differ from server to server: where its name stands.
     ShowParameter(Span),
-    /// A command of its own kind, such as `VACUUM` or `EXPLAIN ANALYZE`.
+    /// A command of its own kind, such as `VACUUM`, or an `EXPLAIN` of what is no read.
     Utility(&'static str),
     /// `BEGIN`, `COMMIT`, `SAVEPOINT` …
     TransactionControl(&'static str),
@@ -243,7 +246,8 @@ impl Reason {
     #[must_use]
     pub const fn name(&self) -> Option<Span> {
         match self {
-            Self::UnknownFunction(span)
+            Self::WritingName(span)
+            | Self::UnknownFunction(span)
             | Self::SystemName(span)
             | Self::Relation(_, span)
             | Self::Operator(span)
@@ -260,6 +264,7 @@ impl Reason {
         match self {
             Self::Writes(_)
             | Self::WritingFunction(_)
+            | Self::WritingName(_)
             | Self::UnknownFunction(_)
             | Self::RowLock(_)
             | Self::SelectInto
@@ -288,6 +293,7 @@ impl fmt::Display for Reason {
             Self::Writes(keyword) => write!(f, "{keyword} writes"),
             Self::WritingFunction(name) => write!(f, "function {name} writes"),
             Self::ServerFunction(name) => write!(f, "function {name} answers for one server"),
+            Self::WritingName(_) => f.write_str("function that writes"),
             Self::UnknownFunction(_) => f.write_str("unknown function"),
             Self::RowLock(keyword) | Self::Utility(keyword) => f.write_str(keyword),
             Self::SelectInto => f.write_str("SELECT INTO"),
@@ -356,9 +362,11 @@ pub struct Effects {
     /// savepoints, `SET TRANSACTION`) and was understood word by word: a server in the right state
     /// takes it without a syntax error.
     pub exact: bool,
-    /// It is one statement that may run again on another server to bring that into the same state,
-    /// and neither reads nor writes data: `SET`, `RESET`, `SET LOCAL`, `SET TRANSACTION`,
-    /// `SET CONSTRAINTS`, savepoints, `LOCK` in a mode that a standby takes.
+    /// It may run again on another server to bring that into the same state, and neither reads nor
+    /// writes data. It is one statement: `SET`, `RESET`, `SET LOCAL`, `SET TRANSACTION`,
+    /// `SET CONSTRAINTS`, `SELECT set_config('…', '…', …)` and no more, savepoints, `LOCK` in a
+    /// mode that a standby takes. Or it is several, all of them `SET` or `RESET` of a parameter for
+    /// the session.
     pub repeatable: bool,
 }
 
@@ -428,12 +436,13 @@ pub struct Sets {
     pub local: bool,
     /// Any other parameter for the session.
     pub other: bool,
-    /// The one parameter that a `SET` or `RESET` is about, for session or transaction. `None` if
-    /// the string holds several statements, and for what is no parameter (`SET CONSTRAINTS`) or
+    /// The one parameter that a `SET`, a `RESET`, or a repeatable call of `set_config` is about,
+    /// for session or transaction. `None` if the string holds several statements, and for what is no parameter (`SET CONSTRAINTS`) or
     /// more than one (`RESET ALL`, `SET SESSION CHARACTERISTICS`).
     pub parameter: Option<Parameter>,
     /// What later transactions begin with may change: `default_transaction_*`,
-    /// `SET SESSION CHARACTERISTICS`, `RESET ALL`. Calls of `set_config` are not looked into.
+    /// `SET SESSION CHARACTERISTICS`, `RESET ALL`. Calls of `set_config` are looked into only where
+    /// they are repeatable.
     pub transaction_defaults: bool,
 }
 
@@ -535,7 +544,8 @@ impl TrackedSet {
 pub enum Pin {
     /// `LISTEN`.
     Listen,
-    /// A temporary table, view or sequence that outlives its transaction.
+    /// A temporary table, view or sequence that outlives its transaction, or a `search_path` that
+    /// names `pg_temp`: with it even `current_schema()` makes that schema, which a standby refuses.
     TemporaryObject,
     /// `DECLARE … WITH HOLD`.
     HeldCursor,

@@ -22,7 +22,8 @@ pub(super) struct Demand {
     pub(super) portal: bool,
     /// It may change what the catalogue says of functions and relations that others use.
     pub(super) alters_catalogue: bool,
-    /// It is one statement, not a string of several.
+    /// It is one statement, or several that only set what can be set again: not any other string of
+    /// several.
     pub(super) one: bool,
     /// What it does to the transaction block.
     pub(super) control: Control,
@@ -101,7 +102,7 @@ impl Demand {
     pub(super) fn of(verdict: &Verdict, repeats: bool) -> Self {
         let effects = &verdict.effects;
         let read = verdict.target == Target::Read;
-        let one = verdict.statements != StatementCount::Many;
+        let one = verdict.statements != StatementCount::Many || effects.repeatable;
         let repeated = repeats && one && effects.repeatable;
         let pins = match effects.pins_session {
             Some(Pin::Setting | Pin::Role) if repeated => false,
@@ -198,6 +199,7 @@ fn fits_read_only(verdict: &Verdict) -> bool {
         Target::Read => true,
         Target::Primary(reason) => match reason {
             Reason::UnknownFunction(_)
+            | Reason::WritingName(_)
             | Reason::Operator(_)
             | Reason::RowLock(_)
             | Reason::SelectInto
