@@ -87,7 +87,8 @@ fn functions_are_asked_before_the_lists() {
     for sql in ["SELECT bad(1)", "SELECT s.bad(1)", "SELECT * FROM t, bad(1)"] {
         assert_eq!(reason(sql).1, "bad", "{sql}");
     }
-    assert!(matches!(reason("SELECT lower('x')"), (Reason::UnknownFunction(_), "lower")));
+    assert!(matches!(reason("SELECT lower('x')"), (Reason::WritingName(_), "lower")));
+    assert!(matches!(reason("SELECT other('x')"), (Reason::UnknownFunction(_), "other")));
 }
 
 #[test]
@@ -115,6 +116,15 @@ fn relations_are_asked_where_they_can_stand() {
         ("COPY BINARY a TO STDOUT", &["a"]),
         ("COPY (SELECT x FROM a) TO STDOUT", &["a"]),
         ("EXPLAIN SELECT x FROM a, b", &["a", "b"]),
+        ("EXPLAIN INSERT INTO a (b, c) SELECT d FROM e", &["a", "e"]),
+        ("EXPLAIN INSERT INTO position (b) VALUES (1)", &["position"]),
+        (
+            "EXPLAIN UPDATE ONLY s.a SET (b, c) = (1, 2), d = 3 FROM e, f WHERE g",
+            &["s.a", "e", "f"],
+        ),
+        ("EXPLAIN DELETE FROM a USING b, (c CROSS JOIN d) WHERE e", &["a", "b", "c", "d"]),
+        ("EXPLAIN MERGE INTO a USING b ON c WHEN MATCHED THEN UPDATE SET d = 1", &["a", "b"]),
+        ("EXPLAIN WITH x AS (DELETE FROM a RETURNING b) SELECT c FROM x", &["a", "x"]),
         ("SELECT extract(epoch FROM a), b FROM c", &["c"]),
         (
             "SELECT substring(a FROM 1), trim(BOTH FROM b), overlay(c PLACING d FROM 1), e FROM f",
@@ -174,6 +184,41 @@ fn doubtful_relations_go_to_the_primary() {
 }
 
 #[test]
+fn what_is_planned_only() {
+    for sql in [
+        "EXPLAIN SELECT nextval('s') FROM t FOR UPDATE",
+        "EXPLAIN INSERT INTO t (a) VALUES (good(1))",
+        "EXPLAIN UPDATE t SET a = nextval('s') FROM u",
+        "EXPLAIN DELETE FROM t USING u WHERE t.a = u.a",
+    ] {
+        assert_eq!(ask(sql).0, Target::Read, "{sql}");
+    }
+    // Planning runs functions that are not volatile, and looks at the size of relations.
+    for sql in [
+        "EXPLAIN SELECT bad(1)",
+        "EXPLAIN SELECT t.bad FROM t",
+        "EXPLAIN SELECT a @@@ b FROM t",
+        "EXPLAIN SELECT * FROM bad FOR UPDATE",
+        "EXPLAIN INSERT INTO bad (a) VALUES (1)",
+        "EXPLAIN INSERT INTO bad VALUES (1)",
+        "EXPLAIN INSERT INTO t (a) SELECT b FROM bad",
+        "EXPLAIN UPDATE bad SET a = 1",
+        "EXPLAIN UPDATE ONLY (bad) SET a = 1",
+        "EXPLAIN UPDATE t SET a = 1 FROM u, bad",
+        "EXPLAIN DELETE FROM bad",
+        "EXPLAIN DELETE FROM t USING bad",
+        "EXPLAIN DELETE FROM t USING u, bad",
+        "EXPLAIN DELETE FROM t USING (u CROSS JOIN bad)",
+        "EXPLAIN MERGE INTO bad USING u ON true WHEN MATCHED THEN DELETE",
+        "EXPLAIN MERGE INTO t USING bad ON true WHEN MATCHED THEN DELETE",
+        "EXPLAIN WITH x AS (DELETE FROM bad RETURNING a) SELECT 1",
+        "EXPLAIN ANALYZE SELECT bad(1)",
+    ] {
+        assert!(matches!(ask(sql).0, Target::Primary(Reason::Utility(_))), "{sql}");
+    }
+}
+
+#[test]
 fn attributes_may_be_calls() {
     for sql in [
         "SELECT t.bad FROM t",
@@ -185,7 +230,7 @@ fn attributes_may_be_calls() {
         "SELECT x.bad FROM data x",
         "SELECT data.bad FROM data",
     ] {
-        assert!(matches!(reason(sql), (Reason::UnknownFunction(_), "bad")), "{sql}");
+        assert!(matches!(reason(sql), (Reason::WritingName(_), "bad")), "{sql}");
     }
     assert_eq!(ask("SELECT \"A\".b, c.\"D\" FROM t").1.attributes, ["\"A\".b", "c.\"D\""]);
     assert_eq!(ask("SELECT a FROM s.t, s.u JOIN s.v ON true").1.attributes, Vec::<String>::new());
@@ -238,6 +283,12 @@ fn what_is_changed_is_told() {
         ("COPY (INSERT INTO a VALUES (1) RETURNING b) TO STDOUT", &["a"]),
         ("EXPLAIN ANALYZE UPDATE a SET b = 1", &["a"]),
         ("EXPLAIN UPDATE a SET b = 1", &[]),
+        ("EXPLAIN WITH x AS (INSERT INTO a (b) VALUES (1) RETURNING b) SELECT * FROM x", &[]),
+        ("WITH x AS (INSERT INTO a (b) VALUES (1) RETURNING b) SELECT * FROM x", &["a"]),
+        (
+            "WITH x AS (INSERT INTO position (b) VALUES (1) RETURNING b) SELECT * FROM x",
+            &["position"],
+        ),
         ("INSERT INTO a VALUES (1); DELETE FROM b", &["a", "b"]),
         ("SELECT * FROM t FOR UPDATE", &[]),
         ("SELECT * FROM t FOR NO KEY UPDATE OF t", &[]),

@@ -50,6 +50,12 @@ fn the_parser_understands_what_it_is_shown() {
         "SELECT * FROM (t CROSS JOIN u) WHERE a = ANY (SELECT 1)",
         "COPY (SELECT 1) TO STDOUT",
         "EXPLAIN SELECT 1",
+        "EXPLAIN ANALYZE SELECT f(a) FROM t",
+        "EXPLAIN SELECT * FROM t FOR UPDATE",
+        "EXPLAIN INSERT INTO t (a, b) SELECT f(1), 2 FROM u",
+        "EXPLAIN UPDATE t SET a = f(1) FROM u WHERE t.b = u.b",
+        "EXPLAIN DELETE FROM t USING u WHERE g(t.a)",
+        "EXPLAIN MERGE INTO t USING u ON f(t.a) = u.a WHEN MATCHED THEN DELETE",
     ] {
         assert_eq!(compare(sql), Opinion::Agreed, "{sql}");
     }

@@ -246,3 +246,69 @@ pub(super) fn merged(modes: BeginMode, change: BeginMode) -> BeginMode {
 pub(super) fn keeps_snapshot(level: Option<IsolationLevel>) -> bool {
     matches!(level, Some(IsolationLevel::RepeatableRead | IsolationLevel::Serializable))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::{Lexing, classify};
+
+    fn demand(sql: &str, repeats: bool) -> Demand {
+        Demand::of(&classify(sql.as_bytes(), &Lexing::default()), repeats)
+    }
+
+    #[test]
+    fn what_servers_report_is_set_without_a_tie() {
+        for sql in [
+            "SET TimeZone = 'UTC'",
+            "SELECT set_config('TimeZone', 'UTC', false)",
+            "SELECT set_config('TimeZone', 'UTC', true)",
+            "SET DateStyle = 'ISO';SET TIME ZONE 'UTC'",
+        ] {
+            for repeats in [true, false] {
+                let demand = demand(sql, repeats);
+                assert!(!demand.pins && !demand.writes && demand.follows, "{sql}");
+                assert!(demand.one && !demand.read, "{sql}");
+                assert_eq!(
+                    (demand.control, demand.change),
+                    (Control::Repeat, Change::None),
+                    "{sql}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_they_do_not_report_is_repeated_or_ties() {
+        for (sql, parameter) in [
+            ("SET work_mem = '1MB'", Some("work_mem")),
+            ("SELECT set_config('work_mem', '1MB', false)", Some("work_mem")),
+            ("SELECT set_config('role', 'x', false)", Some("role")),
+            ("SET client_min_messages TO warning;SET TIME ZONE 'UTC'", None),
+        ] {
+            let repeated = demand(sql, true);
+            assert!(!repeated.pins && repeated.follows && repeated.one, "{sql}");
+            let Change::Set(found) = repeated.change else { panic!("{sql}: {repeated:?}") };
+            let found = found.map(|it| it.name(sql.as_bytes()));
+            assert_eq!(found, parameter.map(str::as_bytes), "{sql}");
+            let tied = demand(sql, false);
+            assert!(tied.pins && !tied.follows && tied.change == Change::None, "{sql}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_repeated_ties() {
+        for sql in [
+            "SET work_mem = '1MB'; SELECT 1",
+            "SET work_mem = '1MB'; SET seed = 0.5",
+            "SELECT set_config('work_mem', current_user, false)",
+            "SET search_path = pg_temp, public",
+            "SET LOCAL search_path = pg_temp",
+            "SELECT set_config('search_path', 'pg_temp', false)",
+        ] {
+            for repeats in [true, false] {
+                let demand = demand(sql, repeats);
+                assert!(demand.pins && !demand.follows && demand.change == Change::None, "{sql}");
+            }
+        }
+    }
+}

@@ -327,7 +327,12 @@ impl<'a> Choices<'a> {
             8..=10 => format!("{}{}", self.with(), self.query()),
             11 => format!("{}{}", self.with(), self.change()),
             12 => self.change(),
-            13 => format!("EXPLAIN {}", self.query()),
+            13 => match self.number(4) {
+                0 => format!("EXPLAIN ANALYZE {}", self.query()),
+                1 => format!("EXPLAIN {}{}", self.with(), self.change()),
+                2 => format!("EXPLAIN {}", self.change()),
+                _ => format!("EXPLAIN {}", self.query()),
+            },
             14 => format!("COPY ({}) TO STDOUT", self.query()),
             15 => match self.number(3) {
                 0 => format!("({})", self.query()),

@@ -73,6 +73,8 @@ struct Inspector<'a> {
     found: Vec<String>,
     /// It has a reserved word for a name: this is no statement of PostgreSQL's.
     foreign: bool,
+    /// It is planned and not run: it may change data and lock rows.
+    planned: bool,
 }
 
 fn ident(ident: &Ident) -> String {
@@ -281,7 +283,14 @@ impl Visitor for Inspector<'_> {
             | Statement::ShowVariable { .. }
             // `EXPLAIN TABLE t`, which the parser takes for another dialect's DESCRIBE.
             | Statement::ExplainTable { .. } => true,
-            Statement::Explain { analyze, .. } => !analyze,
+            Statement::Explain { analyze, options, .. } => {
+                self.planned = !analyze && options.is_none();
+                true
+            }
+            Statement::Insert(_)
+            | Statement::Update(_)
+            | Statement::Delete(_)
+            | Statement::Merge(_) => self.planned,
             Statement::Copy { to, target, .. } => *to && matches!(target, CopyTarget::Stdout),
             _ => false,
         };
@@ -292,7 +301,7 @@ impl Visitor for Inspector<'_> {
     }
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
-        for lock in &query.locks {
+        for lock in query.locks.iter().filter(|_| !self.planned) {
             self.found.push(format!("row lock {lock}"));
         }
         ControlFlow::Continue(())
@@ -395,7 +404,8 @@ pub(crate) fn compare(sql: &str) -> Opinion {
         .and_then(|mut parser| parser.parse_statements());
     let Ok(statements) = parsed else { return Opinion::NotUnderstood };
     assert!(statements.len() <= 1, "{} statements in a read: {sql}", statements.len());
-    let mut inspector = Inspector { asked: &asked, found: Vec::new(), foreign: false };
+    let mut inspector =
+        Inspector { asked: &asked, found: Vec::new(), foreign: false, planned: false };
     let _ = statements.visit(&mut inspector);
     if inspector.foreign {
         return Opinion::NotUnderstood;
