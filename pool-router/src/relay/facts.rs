@@ -22,12 +22,15 @@ pub(super) struct SessionFacts<'a> {
 
 impl<'a> SessionFacts<'a> {
     /// `client_encoding` is the session's.
-    fn new(snapshot: Option<&'a Snapshot>, client_encoding: Option<&[u8]>) -> Self {
+    fn new<'p>(
+        snapshot: Option<&'a Snapshot>,
+        client_encoding: impl FnOnce() -> Option<&'p [u8]>,
+    ) -> Self {
         let snapshot = snapshot.filter(|snapshot| snapshot.digest().is_some());
         let digest = snapshot.and_then(Snapshot::digest);
         Self {
             snapshot,
-            understood: digest.is_some_and(|digest| digest.understands(|| client_encoding)),
+            understood: digest.is_some_and(|digest| digest.understands(client_encoding)),
         }
     }
 
@@ -124,7 +127,7 @@ impl Session {
             .as_ref()
             .map(|guard| &***guard)
             .filter(|snapshot| self.catalogue_change.is_some_and(|it| snapshot.covers(it)));
-        let mut facts = SessionFacts::new(snapshot, known.params.get(b"client_encoding"));
+        let mut facts = SessionFacts::new(snapshot, || known.params.get(b"client_encoding"));
         let rules = &known.context.rules;
         // Facts that only this session goes by are not remembered for others.
         let version = snapshot.filter(|_| facts.understood).map(Snapshot::number);
@@ -186,7 +189,7 @@ mod tests {
     }
 
     fn reads_in(snapshot: Option<&Snapshot>, encoding: &str, sql: &str) -> bool {
-        let mut facts = SessionFacts::new(snapshot, Some(encoding.as_bytes()));
+        let mut facts = SessionFacts::new(snapshot, || Some(encoding.as_bytes()));
         classify_with(sql.as_bytes(), &Lexing::default(), &mut facts).target == Target::Read
     }
 
