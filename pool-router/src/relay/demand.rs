@@ -164,6 +164,17 @@ impl Demand {
         self.one && self.control == Control::None && self.change == Change::None
     }
 
+    /// Whether any server answers it alike in a transaction that has failed: with a refusal, or by
+    /// ending it or going back to a savepoint. Others may end it and then write, or begin one in
+    /// modes that only the server knows.
+    pub(super) fn suits_failed(&self) -> bool {
+        match self.control {
+            Control::None => self.follows || self.one,
+            Control::End(end) => self.follows && !end.chain,
+            _ => self.follows,
+        }
+    }
+
     /// Both together, `next` behind this.
     pub(super) fn and(self, next: Self) -> Self {
         Self {

@@ -220,13 +220,15 @@ struct Head {
     demand: Demand,
     /// It is transaction control that every server would understand.
     exact: bool,
+    /// What a server would call a transaction's begin.
+    begin_tag: &'static str,
     /// Bytes of it, as far as they have come.
     len: usize,
 }
 
 impl Head {
     fn new(demand: Demand, len: usize) -> Self {
-        Self { demand, exact: false, len }
+        Self { demand, exact: false, begin_tag: "BEGIN", len }
     }
 }
 

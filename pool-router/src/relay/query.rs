@@ -28,7 +28,7 @@ use super::facts::Known;
 use super::statements::Missing;
 use super::transaction::Block;
 use super::{Head, Relay, SHUTDOWN_MESSAGE, Timer};
-use crate::classify::{BeginMode, EndKind, IsolationLevel, StatementCount};
+use crate::classify::{BeginMode, EndKind, IsolationLevel, Reason, StatementCount, Target};
 use crate::config::{PoolMode, TransactionReads};
 use crate::identity::TRACKED;
 use crate::ids::NodeId;
@@ -223,7 +223,11 @@ impl<S> Relay<S> {
         self.session.refresh(known);
         let verdict = self.session.classify(Query::parse(frame)?.sql, known);
         let exact = verdict.effects.exact && verdict.statements == StatementCount::One;
-        Ok(Head { demand: Demand::of(&verdict, self.repeats()), exact, len })
+        let begin_tag = match verdict.target {
+            Target::Primary(Reason::TransactionControl("START")) => "START TRANSACTION",
+            _ => "BEGIN",
+        };
+        Ok(Head { demand: Demand::of(&verdict, self.repeats()), exact, begin_tag, len })
     }
 
     /// Answers transaction control that no server needs to hear of, or not yet.
@@ -247,19 +251,21 @@ impl<S> Relay<S> {
                 }
                 let level = self.session.default_level();
                 self.session.transaction.defer(modes, level, &self.client.params);
-                self.answer(b"BEGIN", len);
+                self.answer(head.begin_tag.as_bytes(), len);
             }
             (Block::Deferred, Control::Savepoint) if self.session.transaction.has_room(len) => {
                 let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
                 let sql = Query::parse(frame).ok()?.sql;
-                self.session.transaction.remember(sql);
+                self.session.transaction.remember_savepoint(sql);
                 self.answer(b"SAVEPOINT", len);
             }
             (Block::Deferred | Block::Failed, Control::End(end)) => {
                 let commits = block == Block::Deferred && end.kind == EndKind::Commit;
                 // What it has set on a standby that is gone is to last.
                 let lasts = commits && self.session.transaction.parameters().is_some();
-                if lasts || end.kind == EndKind::Prepare {
+                // What modes follow a failed one, only the server knows.
+                let unknown = end.chain && block == Block::Failed;
+                if lasts || unknown || end.kind == EndKind::Prepare {
                     return None;
                 }
                 self.parameters_undone();
@@ -354,7 +360,13 @@ impl<S> Relay<S> {
                 }
                 Request::Close
             }
-            FrontendTag::EXECUTE => Request::Execute,
+            FrontendTag::EXECUTE => {
+                let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
+                if whole && Execute::parse(frame)?.max_rows > 0 {
+                    self.session.transaction.anchor();
+                }
+                Request::Execute
+            }
             FrontendTag::FLUSH => Request::Flush,
             _ => {
                 self.session.in_batch = false;
@@ -371,12 +383,16 @@ impl<S> Relay<S> {
     /// The Bind at the head of the input goes to its server: what it will do there.
     fn bound(&mut self, len: usize) -> Result<(), DecodeError> {
         let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
-        let name = Bind::names(frame)?.statement;
+        let bind = Bind::names(frame)?;
+        let (name, keeps) = (bind.statement, !bind.portal.is_empty());
         let Some(demand) = self.session.statements.demand(name) else { return Ok(()) };
         if !demand.is_plain() || self.is_on_standby() {
             let primary = self.context.settings.primary_node();
             let sql = self.session.statements.text(name).to_vec();
             self.session.runs(demand, &sql, &self.client.params, self.active.as_deref(), primary);
+        }
+        if keeps {
+            self.session.transaction.anchor();
         }
         Ok(())
     }
@@ -550,10 +566,14 @@ impl<S> Relay<S> {
                     self.roll_back_here();
                     return Step::Hold;
                 }
-                if status == TransactionStatus::Failed
-                    || !self.session.transaction.can_move()
-                    || self.may_go_on_here(demand, len)
-                {
+                let can_move = self.session.transaction.can_move();
+                let goes_on = if status == TransactionStatus::Failed {
+                    let ends = matches!(demand.control, Control::End(_));
+                    demand.suits_failed() || !ends && !can_move
+                } else {
+                    !can_move || self.may_go_on_here(demand, len)
+                };
+                if goes_on {
                     return self.ready_link();
                 }
                 self.leave_node(status);
@@ -594,7 +614,7 @@ impl<S> Relay<S> {
         let leaves = self.session.balancer.is_enabled()
             && match (self.session.transaction.block(), demand.control) {
                 // Any server will do to refuse what comes.
-                (Block::Failed, _) => true,
+                (Block::Failed, _) => demand.suits_failed(),
                 _ if bound || self.session.transaction.is_bound() => false,
                 (Block::Deferred, control) => self.may_run_on_standby(demand, control),
                 (Block::Closed | Block::Open, Control::Begin(_)) => {
@@ -644,6 +664,8 @@ impl<S> Relay<S> {
     fn may_go_on_here(&self, demand: Demand, len: usize) -> bool {
         let transaction = &self.session.transaction;
         match demand.control {
+            // The primary takes it, and a standby refuses it, if it is so already.
+            Control::Modes(change) if makes_writable(transaction.modes(), change) => false,
             // The server refuses what comes too late, and takes what does not matter.
             Control::Modes(_) | Control::Begin(_) if transaction.has_queried() => true,
             Control::Modes(change) | Control::Begin(change) => {
@@ -889,6 +911,12 @@ impl<S> Relay<S> {
             self.wants.cancel_server.push((link.id, link.key.clone()));
         }
     }
+}
+
+/// Whether a transaction in these modes is told to be able to write, and nothing else.
+fn makes_writable(modes: BeginMode, change: BeginMode) -> bool {
+    modes.read_only != Some(true)
+        && change == BeginMode { read_only: Some(false), ..BeginMode::default() }
 }
 
 /// While copy data flows in, everything else still has to be looked at.

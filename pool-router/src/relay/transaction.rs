@@ -55,6 +55,8 @@ pub(super) struct Transaction {
     failed: bool,
     /// It goes on on the primary, to its end.
     bound: bool,
+    /// A savepoint was set in it, so that what is changed may be undone without its end.
+    nested: bool,
     /// The client's parameters before it.
     before: Option<Params>,
     /// The same, as the client was told of them when it left its standby.
@@ -83,6 +85,7 @@ impl Transaction {
             queried: false,
             failed: false,
             bound: false,
+            nested: false,
             before: None,
             told: None,
             mark: Mark {
@@ -142,6 +145,7 @@ impl Transaction {
         self.queried = false;
         self.failed = false;
         self.bound = false;
+        self.nested = false;
         self.before = None;
         self.told = None;
         self.mark();
@@ -178,15 +182,24 @@ impl Transaction {
                 self.block = Block::Open;
             }
             Control::Begin(modes) | Control::Modes(modes) => {
-                self.modes = merged(self.modes, modes);
+                // Within a savepoint it may fail, or be undone, and the transaction go on.
+                if !self.nested {
+                    self.modes = merged(self.modes, modes);
+                }
                 self.remember(sql);
             }
-            Control::Savepoint | Control::RollbackTo | Control::Repeat => self.remember(sql),
+            Control::Savepoint => self.remember_savepoint(sql),
+            Control::RollbackTo | Control::Repeat => self.remember(sql),
             Control::End(end) if end.chain => self.chain(params),
             // What follows in the same batch is another transaction's; ReadyForQuery tells.
             Control::End(_) => self.close(),
         }
         self.anchored |= demand.portal;
+    }
+
+    /// A portal is left open on its present server.
+    pub(super) fn anchor(&mut self) {
+        self.anchored = true;
     }
 
     /// Keeps a statement to be done again where the transaction moves.
@@ -196,6 +209,12 @@ impl Transaction {
             self.history.extend_from_slice(sql);
             self.ends.push(self.history.len());
         }
+    }
+
+    /// The same for one that sets a savepoint.
+    pub(super) fn remember_savepoint(&mut self, sql: &[u8]) {
+        self.nested = true;
+        self.remember(sql);
     }
 
     /// Whether a statement or batch of this size could still be repeated.

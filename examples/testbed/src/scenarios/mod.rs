@@ -8,6 +8,7 @@ pub mod backpressure;
 pub mod cancel;
 pub mod catalogue;
 pub mod chaos;
+mod comparison;
 pub mod config;
 pub mod copy;
 pub mod isolation;
@@ -23,6 +24,7 @@ pub mod queries;
 pub mod routing;
 pub mod shutdown;
 pub mod startup;
+pub mod transactions;
 pub mod vanish;
 
 use crate::raw_client::Row;
