@@ -6,7 +6,7 @@
 //! seen nothing of the answer, the same statement or batch is sent to the primary instead, once.
 //!
 //! A transaction that a standby's server leaves behind goes on on the primary in the same way, if it
-//! can; a refusal in the middle of one is passed on.
+//! can; a refusal in the middle of one is passed on, so that it teaches only.
 //!
 //! For that a copy of it is kept until the standby's first row or completion, and the messages
 //! that come before (ParseComplete, BindComplete, RowDescription) are held back.
@@ -52,6 +52,8 @@ enum Beginning {
     Answer,
     /// With a refusal, which may have taught something.
     Refusal(Option<Vec<FunctionName>>),
+    /// With a refusal that the client has to be told, and that has taught something.
+    Lesson(Vec<FunctionName>),
 }
 
 impl<S> Relay<S> {
@@ -80,6 +82,11 @@ impl<S> Relay<S> {
         match self.beginning() {
             Beginning::Open => true,
             Beginning::Answer => {
+                self.session.replay.clear();
+                false
+            }
+            Beginning::Lesson(learned) => {
+                self.learn(Some(learned));
                 self.session.replay.clear();
                 false
             }
@@ -183,8 +190,14 @@ impl<S> Relay<S> {
                     if LEAVING.contains(&code) {
                         return Beginning::Refusal(None);
                     }
-                    if self.session.replay_for == Occasion::Loss || !REFUSALS.contains(&code) {
+                    if !REFUSALS.contains(&code) {
                         return Beginning::Answer;
+                    }
+                    if self.session.replay_for == Occasion::Loss {
+                        return match LASTING.contains(&code) {
+                            true => Beginning::Lesson(culprits(&error)),
+                            false => Beginning::Answer,
+                        };
                     }
                     return Beginning::Refusal(LASTING.contains(&code).then(|| culprits(&error)));
                 }

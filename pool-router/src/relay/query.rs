@@ -488,6 +488,7 @@ impl<S> Relay<S> {
         self.session.refresh(known);
         let mut all = Demand::NOTHING;
         let mut names: Vec<(&[u8], Demand)> = Vec::new();
+        let mut runs = false;
         let mut framer = self.client.framer.clone();
         let mut rest = self.client.input.unparsed();
         let before = rest.len();
@@ -529,6 +530,11 @@ impl<S> Relay<S> {
                         .unwrap_or(Demand::WRITE);
                     all = all.and(demand);
                     all.portal |= !bind.portal.is_empty();
+                    if runs && matches!(demand.control, Control::Begin(_)) {
+                        // What the batch did before becomes part of the transaction.
+                        all = all.and_unknown();
+                    }
+                    runs = true;
                 }
                 FrontendTag::EXECUTE => all.portal |= Execute::parse(frame)?.max_rows > 0,
                 FrontendTag::DESCRIBE | FrontendTag::CLOSE => {}

@@ -195,9 +195,7 @@ impl<S> Relay<S> {
     /// The client's statement or batch is answered, with this transaction status.
     fn answered(&mut self, status: TransactionStatus) {
         let outcome = self.session.parameters.answered(status);
-        if status == TransactionStatus::InTransaction {
-            self.session.transaction.goes_on();
-        }
+        self.session.transaction.answered(status);
         if status == TransactionStatus::Idle {
             self.session.transaction.close();
             if std::mem::take(&mut self.session.alters_catalogue) && self.catalogue.is_some() {
@@ -243,7 +241,7 @@ impl<S> Relay<S> {
             }
         }
         // What we do on our own account is what the client was told of before.
-        during != Some(Disposition::Swallow)
+        during != Some(Disposition::Swallow) || self.session.transaction.is_failing()
     }
 
     /// A SET of ours failed: during login that is the client's choice of values.

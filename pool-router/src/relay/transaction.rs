@@ -57,6 +57,8 @@ pub(super) struct Transaction {
     bound: bool,
     /// A savepoint was set in it, so that what is changed may be undone without its end.
     nested: bool,
+    /// It was made to fail where it is now: what that undoes, the client does not know yet.
+    failing: bool,
     /// The client's parameters before it.
     before: Option<Params>,
     /// The same, as the client was told of them when it left its standby.
@@ -86,6 +88,7 @@ impl Transaction {
             failed: false,
             bound: false,
             nested: false,
+            failing: false,
             before: None,
             told: None,
             mark: Mark {
@@ -146,6 +149,7 @@ impl Transaction {
         self.failed = false;
         self.bound = false;
         self.nested = false;
+        self.failing = false;
         self.before = None;
         self.told = None;
         self.mark();
@@ -279,9 +283,15 @@ impl Transaction {
         self.bound
     }
 
-    /// Its server says that it goes on.
-    pub(super) fn goes_on(&mut self) {
-        self.failed = false;
+    /// Whether a failure of our own making undoes parameters that the client was told of.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing
+    }
+
+    /// A statement of the client was answered, with this status.
+    pub(super) fn answered(&mut self, status: TransactionStatus) {
+        self.failing = false;
+        self.failed &= status != TransactionStatus::InTransaction;
     }
 
     /// The client's parameters before it, and as it was told of them within it, if they may differ.
@@ -300,6 +310,7 @@ impl Transaction {
         self.failed = self.block == Block::Failed;
         if self.failed {
             queries.push(FAIL.to_vec());
+            self.failing = true;
         }
         self.block = Block::Open;
         self.queried = false;

@@ -22,6 +22,7 @@ pub mod pgbench;
 pub mod pipeline;
 pub mod queries;
 pub mod routing;
+pub mod settings;
 pub mod shutdown;
 pub mod startup;
 pub mod transactions;

@@ -19,9 +19,9 @@ const SCHEMA: &str = "
     INSERT INTO other.t VALUES (2);
     CREATE SEQUENCE numbers;
     CREATE FUNCTION hidden() RETURNS bigint LANGUAGE plpgsql STABLE AS
-        $$ DECLARE n bigint; BEGIN EXECUTE 'SELECT next' || 'val(''numbers'')' INTO n; RETURN n; END $$;
+        $$ DECLARE n bigint; BEGIN EXECUTE 'SELECT next' || 'val(''num' || 'bers'')' INTO n; RETURN n; END $$;
     CREATE FUNCTION hidden_again() RETURNS bigint LANGUAGE plpgsql STABLE AS
-        $$ DECLARE n bigint; BEGIN EXECUTE 'SELECT next' || 'val(''numbers'')' INTO n; RETURN n; END $$;
+        $$ DECLARE n bigint; BEGIN EXECUTE 'SELECT next' || 'val(''num' || 'bers'')' INTO n; RETURN n; END $$;
 ";
 const TABLES: [&str; 2] = [
     "TRUNCATE w, parent, child; ALTER SEQUENCE numbers RESTART; UPDATE t SET a = 1 WHERE a <> 1;
@@ -1099,7 +1099,10 @@ pub fn primary_gone_when_transaction_writes(scenario: &Scenario) {
             }
             reply.ok();
         }
-        assert_eq!(cluster.value(Node::Primary, &database, "SELECT count(*) FROM w WHERE a = 1"), "0");
+        assert_eq!(
+            cluster.value(Node::Primary, &database, "SELECT count(*) FROM w WHERE a = 1"),
+            "0"
+        );
     }
 }
 
@@ -1209,7 +1212,8 @@ pub fn clients_that_share_servers(scenario: &Scenario) {
         one.query("BEGIN").ok();
         one.query("SAVEPOINT s").ok();
         two.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").ok();
-        let (mine, other) = if round % 2 == 0 { (&mut one, &mut two) } else { (&mut two, &mut one) };
+        let (mine, other) =
+            if round % 2 == 0 { (&mut one, &mut two) } else { (&mut two, &mut one) };
         let level = |client: &mut RawClient| client.query("SHOW transaction_isolation").value();
         let first = level(mine);
         if round % 4 < 2 {
