@@ -28,7 +28,7 @@ use crate::sizes::size;
 const LIMIT: Instant = Instant::from_millis(600_000);
 
 /// So are a million events: longer worlds go round in circles.
-const MAX_EVENTS: u64 = 1_000_000;
+const MAX_EVENTS: u64 = 5_000_000;
 
 /// What the last lines of a trace are.
 const TRACE_LINES: usize = 400;
