@@ -23,6 +23,9 @@ struct Statement {
     closed: bool,
 }
 
+/// Replaced unnamed statements that are kept at most until their successors are confirmed.
+const UNNAMED_KEPT: usize = 64;
+
 /// A Parse that was sent and not answered yet.
 #[derive(Debug)]
 struct Unconfirmed {
@@ -33,7 +36,17 @@ struct Unconfirmed {
     /// The client's own Parse of a new name: if it fails there is no such statement.
     creates: bool,
     /// For the unnamed statement: the one that it replaces, and that stays if it fails.
-    replaces: Option<Statement>,
+    replaces: Replaced,
+}
+
+/// The unnamed statement before the present one.
+#[derive(Debug)]
+enum Replaced {
+    /// There was none.
+    Nothing,
+    This(Statement),
+    /// Nobody knows any more.
+    Forgotten,
 }
 
 /// The prepared statements of one session.
@@ -159,7 +172,16 @@ impl Statements {
             buffer.extend_from_slice(body);
             let statement =
                 Statement { demand, body: buffer, on: bit(node), stale: 0, closed: false };
-            let replaced = self.unnamed.replace(statement);
+            let replaced = match self.unnamed.replace(statement) {
+                None if self.unnamed_unknown => Replaced::Forgotten,
+                None => Replaced::Nothing,
+                // A client that prepares without end, and reads no answers, is not to fill memory.
+                Some(old) if self.unconfirmed.len() >= UNNAMED_KEPT => {
+                    self.spare = old.body;
+                    Replaced::Forgotten
+                }
+                Some(old) => Replaced::This(old),
+            };
             self.unnamed_unknown = false;
             self.unnamed_is_current = true;
             let token = self.expect(name, node, true);
@@ -318,10 +340,10 @@ impl Statements {
         if token != Token::default() {
             // Answers come in order, so it usually is the first.
             let first = self.unconfirmed.pop_front_if(|parse| parse.token == token);
-            if let Some(replaced) = first.and_then(|parse| parse.replaces) {
-                self.spare = replaced.body;
-            } else {
-                self.unconfirmed.retain(|parse| parse.token != token);
+            match first {
+                Some(Unconfirmed { replaces: Replaced::This(old), .. }) => self.spare = old.body,
+                Some(_) => {}
+                None => self.unconfirmed.retain(|parse| parse.token != token),
             }
         }
     }
@@ -338,7 +360,8 @@ impl Statements {
                 if std::mem::replace(&mut restored, true) {
                     continue;
                 }
-                let replaces = parse.replaces.filter(|_| parse.token != failed);
+                let replaces =
+                    if parse.token == failed { Replaced::Nothing } else { parse.replaces };
                 let is_unnamed = |later: &&mut Unconfirmed| later.creates && later.name.is_empty();
                 let later = self
                     .unconfirmed
@@ -349,7 +372,11 @@ impl Statements {
                     // A simple query behind the batch drops it in any case.
                     None if self.query_sent > batch => {}
                     None => {
-                        self.unnamed = replaces;
+                        self.unnamed_unknown = matches!(replaces, Replaced::Forgotten);
+                        self.unnamed = match replaces {
+                            Replaced::This(statement) => Some(statement),
+                            Replaced::Nothing | Replaced::Forgotten => None,
+                        };
                         self.unnamed_is_current = false;
                     }
                 }
@@ -399,7 +426,7 @@ impl Statements {
             node,
             batch,
             creates,
-            replaces: None,
+            replaces: Replaced::Nothing,
         });
         token
     }

@@ -209,10 +209,16 @@ impl Transaction {
     /// Keeps a statement to be done again where the transaction moves.
     pub(super) fn remember(&mut self, sql: &[u8]) {
         let on_primary = self.bound && self.block == Block::Open;
-        if self.block != Block::Closed && !on_primary {
-            self.history.extend_from_slice(sql);
-            self.ends.push(self.history.len());
+        if self.block == Block::Closed || on_primary {
+            return;
         }
+        if !self.has_room(sql.len()) {
+            // One that may not leave its standby anyway has no use for a history either.
+            self.anchored = true;
+            return;
+        }
+        self.history.extend_from_slice(sql);
+        self.ends.push(self.history.len());
     }
 
     /// The same for one that sets a savepoint.
@@ -230,7 +236,8 @@ impl Transaction {
     /// Whether it could go on on another server as if it had been there from its begin.
     pub(super) fn can_move(&self) -> bool {
         self.block == Block::Open
-            && (!self.queried || !self.anchored && !keeps_snapshot(self.level()))
+            && !self.anchored
+            && (!self.queried || !keeps_snapshot(self.level()))
     }
 
     fn level(&self) -> Option<IsolationLevel> {
