@@ -29,6 +29,8 @@ pub(super) struct Parameters {
     doomed: bool,
     /// What of `pending` is in effect is not known any more.
     unsure: bool,
+    /// The transaction that has set something was followed by another without a break.
+    chained: bool,
     /// The isolation level that transactions begin with, if the client has chosen one.
     level: Option<IsolationLevel>,
 }
@@ -84,6 +86,9 @@ impl Parameters {
 
     /// A statement of the client is sent.
     pub(super) fn sent(&mut self, demand: &Demand, sql: &[u8]) {
+        if matches!(demand.control, Control::End(end) if end.chain) {
+            self.chained |= self.has_pending();
+        }
         match demand.control {
             Control::End(end) if end.kind != EndKind::Commit => self.doomed = true,
             Control::RollbackTo if self.has_pending() => self.unsure = true,
@@ -96,6 +101,14 @@ impl Parameters {
             Change::ResetAll | Change::DiscardAll => None,
         };
         self.pending.push(Entry { name, sql: sql.into(), version: 0, change: demand.change });
+    }
+
+    /// The open transaction, all of which is answered, was rolled back without a server.
+    pub(super) fn rolled_back(&mut self) {
+        self.pending.clear();
+        self.doomed = false;
+        self.unsure = false;
+        self.chained = false;
     }
 
     /// Something that the client sent has failed.
@@ -120,6 +133,10 @@ impl Parameters {
         let doomed = std::mem::take(&mut self.doomed) || failed;
         let unsure = std::mem::take(&mut self.unsure);
         let pending = std::mem::take(&mut self.pending);
+        if std::mem::take(&mut self.chained) {
+            // Some of it lasts, some does not.
+            return Outcome::Unrepeatable;
+        }
         if pending.is_empty() || doomed {
             return Outcome::Nothing;
         }
@@ -241,6 +258,12 @@ mod tests {
         run(&mut parameters, "SET work_mem = 1", OPEN);
         run(&mut parameters, "ROLLBACK TO s", OPEN);
         assert_eq!(run(&mut parameters, "COMMIT", IDLE), Outcome::Unrepeatable);
+        for (end, last) in [("COMMIT", "ROLLBACK"), ("ROLLBACK", "COMMIT")] {
+            let mut parameters = Parameters::default();
+            run(&mut parameters, "SET work_mem = 1", OPEN);
+            run(&mut parameters, &format!("{end} AND CHAIN"), OPEN);
+            assert_eq!(run(&mut parameters, last, IDLE), Outcome::Unrepeatable, "{end}");
+        }
         let mut parameters = Parameters::default();
         let long = format!("SET work_mem = '{}'", "x".repeat(LIMIT));
         assert_eq!(run(&mut parameters, &long, IDLE), Outcome::Unrepeatable);

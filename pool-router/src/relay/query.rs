@@ -269,6 +269,7 @@ impl<S> Relay<S> {
                     return None;
                 }
                 self.parameters_undone();
+                self.session.parameters.rolled_back();
                 if end.chain {
                     self.session.transaction.chain(&self.client.params);
                 } else {
@@ -489,6 +490,7 @@ impl<S> Relay<S> {
         let mut all = Demand::NOTHING;
         let mut names: Vec<(&[u8], Demand)> = Vec::new();
         let mut runs = false;
+        let mut unrun = 0_usize;
         let mut framer = self.client.framer.clone();
         let mut rest = self.client.input.unparsed();
         let before = rest.len();
@@ -535,10 +537,20 @@ impl<S> Relay<S> {
                         all = all.and_unknown();
                     }
                     runs = true;
+                    unrun += usize::from(!demand.is_plain());
                 }
-                FrontendTag::EXECUTE => all.portal |= Execute::parse(frame)?.max_rows > 0,
+                FrontendTag::EXECUTE => {
+                    all.portal |= Execute::parse(frame)?.max_rows > 0;
+                    unrun = unrun.saturating_sub(1);
+                }
                 FrontendTag::DESCRIBE | FrontendTag::CLOSE => {}
-                FrontendTag::SYNC => return Ok(Some((all, before - rest.len()))),
+                FrontendTag::SYNC => {
+                    if unrun > 0 {
+                        // Whether it will ever be run, nobody knows.
+                        all = Demand { pins: true, ..all.and_unknown() };
+                    }
+                    return Ok(Some((all, before - rest.len())));
+                }
                 _ => return Ok(Some((all.and_unknown(), before - rest.len()))),
             }
         }
@@ -575,7 +587,7 @@ impl<S> Relay<S> {
                 let can_move = self.session.transaction.can_move();
                 let goes_on = if status == TransactionStatus::Failed {
                     let ends = matches!(demand.control, Control::End(_));
-                    demand.suits_failed() || !ends && !can_move
+                    self.suits_failed(demand) || !ends && !can_move
                 } else {
                     !can_move || self.may_go_on_here(demand, len)
                 };
@@ -620,7 +632,7 @@ impl<S> Relay<S> {
         let leaves = self.session.balancer.is_enabled()
             && match (self.session.transaction.block(), demand.control) {
                 // Any server will do to refuse what comes.
-                (Block::Failed, _) => demand.suits_failed(),
+                (Block::Failed, _) => self.suits_failed(demand),
                 _ if bound || self.session.transaction.is_bound() => false,
                 (Block::Deferred, control) => self.may_run_on_standby(demand, control),
                 (Block::Closed | Block::Open, Control::Begin(_)) => {
@@ -680,11 +692,18 @@ impl<S> Relay<S> {
             }
             // Which of its settings are still in effect then, only the server knows.
             Control::RollbackTo if self.session.parameters.has_pending() => false,
+            Control::End(end) if end.chain && self.session.parameters.has_pending() => false,
             Control::Savepoint | Control::RollbackTo | Control::Repeat => {
                 transaction.has_room(len) && self.suits_standby(transaction.modes(), demand)
             }
             Control::None | Control::End(_) => self.suits_standby(transaction.modes(), demand),
         }
+    }
+
+    /// Whether a standby may answer such a statement in a transaction that has failed.
+    fn suits_failed(&self, demand: Demand) -> bool {
+        let goes_back = demand.control == Control::RollbackTo;
+        demand.suits_failed() && !(goes_back && self.session.parameters.has_pending())
     }
 
     /// The transaction, whose status was this, is given up on its standby, to go on on the primary.

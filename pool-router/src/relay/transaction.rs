@@ -13,7 +13,7 @@ use pgwire_core::params::Params;
 use pgwire_core::txn::TransactionStatus;
 
 use super::demand::{Control, Demand, keeps_snapshot, merged};
-use crate::classify::{BeginMode, IsolationLevel};
+use crate::classify::{BeginMode, EndKind, IsolationLevel};
 
 /// Bytes of statements to be repeated that are kept of one transaction. One that has more goes to
 /// the primary, where nothing needs to be repeated.
@@ -194,7 +194,10 @@ impl Transaction {
             }
             Control::Savepoint => self.remember_savepoint(sql),
             Control::RollbackTo | Control::Repeat => self.remember(sql),
-            Control::End(end) if end.chain => self.chain(params),
+            Control::End(end) if end.chain => {
+                let undone = self.before.clone().filter(|_| end.kind != EndKind::Commit);
+                self.chain(undone.as_ref().unwrap_or(params));
+            }
             // What follows in the same batch is another transaction's; ReadyForQuery tells.
             Control::End(_) => self.close(),
         }

@@ -28,7 +28,9 @@ const SCHEMA: &str = "
     GRANT ALL ON ALL TABLES IN SCHEMA public, x, y TO PUBLIC;
     CREATE FUNCTION setting_of(name text) RETURNS text LANGUAGE plpgsql STABLE AS
         $$ DECLARE v text; BEGIN
-            EXECUTE 'SELECT current_' || 'setting($1, true)' INTO v USING name; RETURN v;
+            EXECUTE 'SELECT current_' || 'setting($1, true)' INTO v USING name;
+            -- A parameter that was known once is empty afterwards, not unknown, in every session.
+            RETURN coalesce(v, '');
         END $$;
     CREATE FUNCTION who() RETURNS text LANGUAGE plpgsql STABLE AS
         $$ DECLARE v text; BEGIN
@@ -69,9 +71,13 @@ const NAMES: [&str; 10] = [
 
 /// Looks at everything, on both nodes.
 fn look(steps: &mut Vec<Step<'_>>, ask: fn(&str) -> Step<'static>) {
-    let list: Vec<_> = NAMES.iter().map(|name| format!("setting_of('{name}')")).collect();
+    let list: Vec<_> = NAMES.iter().map(|name| format!("public.setting_of('{name}')")).collect();
     let list = list.join(", ");
-    let reads = [format!("{list}, who() FROM one"), "v FROM place".into(), "a FROM guarded".into()];
+    let reads = [
+        format!("{list}, public.who() FROM public.one"),
+        "v FROM place".into(),
+        "a FROM public.guarded".into(),
+    ];
     for read in reads {
         steps.push(ask(&format!("SELECT {read}")));
         steps.push(ask(&format!("SELECT {read} FOR UPDATE")));
@@ -117,10 +123,13 @@ pub fn settings_hold_everywhere(scenario: &Scenario) {
         &["SET TimeZone = 'Asia/Tokyo'", "SET app.x = 1", "RESET ALL"],
         &["SET application_name = 'a b'", "SET bytea_output = escape", "RESET application_name"],
         &["SET NAMES 'LATIN1'", "SET NAMES 'UTF8'"],
-        &["SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "INSERT INTO w VALUES (1)"],
+        &[
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+            "INSERT INTO public.w VALUES (1)",
+        ],
         &[
             "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-            "BEGIN; INSERT INTO w VALUES (1); COMMIT",
+            "BEGIN; INSERT INTO public.w VALUES (1); COMMIT",
             "RESET default_transaction_isolation",
         ],
         &["SET default_transaction_read_only = on", "SET default_transaction_read_only = off"],
@@ -160,26 +169,26 @@ pub fn settings_in_transactions(scenario: &Scenario) {
         for end in ["COMMIT", "ROLLBACK", "COMMIT AND CHAIN", "ROLLBACK AND CHAIN"] {
             for middle in [
                 &[][..],
-                &["SELECT a FROM one"],
-                &["SELECT a FROM one", "INSERT INTO w VALUES (1)"],
-                &["INSERT INTO w VALUES (1)"],
+                &["SELECT a FROM public.one"],
+                &["SELECT a FROM public.one", "INSERT INTO public.w VALUES (1)"],
+                &["INSERT INTO public.w VALUES (1)"],
                 &["SELECT 1 / 0"],
-                &["SELECT a / 0 FROM one"],
+                &["SELECT a / 0 FROM public.one"],
                 &["SAVEPOINT s", "SET app.x = 1", "ROLLBACK TO s"],
-                &["SAVEPOINT s", "SET app.x = 1", "RELEASE s", "SELECT a FROM one"],
-                &["SAVEPOINT s", "SET app.x = 1", "SELECT a / 0 FROM one", "ROLLBACK TO s"],
+                &["SAVEPOINT s", "SET app.x = 1", "RELEASE s", "SELECT a FROM public.one"],
+                &["SAVEPOINT s", "SET app.x = 1", "SELECT a / 0 FROM public.one", "ROLLBACK TO s"],
                 &["SET LOCAL app.x = 2", "SET app.x = 3"],
                 &["RESET app.tenant", "SELECT v FROM place"],
                 &["RESET ALL", "SELECT v FROM place"],
             ] {
                 for ask in [q as fn(&str) -> Step<'static>, e] {
-                    let mut steps = vec![ask("SET app.x = 0"), ask("SELECT a FROM one")];
+                    let mut steps = vec![ask("SET app.x = 0"), ask("SELECT a FROM public.one")];
                     steps.push(ask("BEGIN"));
                     steps.push(ask(set));
                     steps.extend(middle.iter().map(|sql| ask(sql)));
                     steps.push(ask(end));
-                    steps.push(ask("SELECT a FROM one"));
-                    steps.push(ask("SELECT setting_of('app.x') FROM one FOR UPDATE"));
+                    steps.push(ask("SELECT a FROM public.one"));
+                    steps.push(ask("SELECT public.setting_of('app.x') FROM public.one FOR UPDATE"));
                     steps.push(ask("COMMIT"));
                     look(&mut steps, ask);
                     it.session(&format!("{set}, {middle:?}, {end}"), steps);
@@ -201,16 +210,18 @@ pub fn many_settings(scenario: &Scenario) {
         steps.push(q(&format!("SET app.tenant = '{number}'")));
         steps.push(q(&format!("SET app.x{number} = '{number}'")));
         if number % 7 == 0 {
-            steps.push(q(&format!("SELECT setting_of('app.x{number}'), a FROM one")));
+            steps.push(q(&format!("SELECT public.setting_of('app.x{number}'), a FROM public.one")));
         }
     }
     look(&mut steps, q);
-    steps.push(q("SELECT setting_of('app.x17'), setting_of('app.x49')"));
+    steps.push(q("SELECT public.setting_of('app.x17'), public.setting_of('app.x49')"));
     it.session("many", steps);
     let long = format!("SET app.x = '{}'", "y".repeat(12_000));
-    let mut steps = vec![q(&long), q("SELECT length(setting_of('app.x'))")];
+    let mut steps = vec![q(&long), q("SELECT length(public.setting_of('app.x'))")];
     steps.push(q(&long.replace("app.x", "app.tenant")));
-    steps.push(q("SELECT length(setting_of('app.x')), length(setting_of('app.tenant'))"));
+    steps.push(q(
+        "SELECT length(public.setting_of('app.x')), length(public.setting_of('app.tenant'))",
+    ));
     look(&mut steps, q);
     it.session("long", steps);
     let mut steps = Vec::new();
