@@ -178,6 +178,8 @@ macro_rules! suite {
             transactions::isolation_levels_from_outside,
             transactions::control_in_all_states,
             transactions::control_in_all_states_extended,
+            transactions::modes_in_all_states,
+            transactions::modes_in_all_states_extended,
             transactions::statements_in_all_states,
             transactions::statements_in_all_states_extended,
             transactions::strings_in_all_states,

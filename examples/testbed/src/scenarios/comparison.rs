@@ -84,6 +84,9 @@ pub(super) fn behind(act: &dyn Fn(&Cluster, &str)) -> Step<'_> {
     step(What::Behind(act))
 }
 
+/// A statement, its mark in the logs, and where it has to run.
+type Place = (String, String, At);
+
 /// Two databases that are alike, one of them reached through a proxy.
 pub(super) struct Comparison<'a> {
     cluster: &'a Cluster,
@@ -97,7 +100,7 @@ pub(super) struct Comparison<'a> {
     admins: [RawClient; 2],
     standby: RawClient,
     /// Statements of each session, as they are marked in the logs.
-    places: Vec<(String, Vec<(String, String, At)>)>,
+    places: Vec<(String, Vec<Place>)>,
     wrong: String,
 }
 
@@ -132,17 +135,9 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    pub(super) fn proxy(&self) -> &Proxy {
-        &self.proxy
-    }
-
     /// That of the direct sessions, and that of the proxied ones.
     pub(super) fn databases(&self) -> [&str; 2] {
         [&self.direct, &self.proxied]
-    }
-
-    pub(super) fn database(&self) -> &str {
-        &self.proxied
     }
 
     /// Leads a session with nothing but user and database in its startup packet.
@@ -265,7 +260,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-fn in_place(logs: &[Vec<String>; 2], places: &[(String, String, At)], wrong: &mut String) {
+fn in_place(logs: &[Vec<String>; 2], places: &[Place], wrong: &mut String) {
     for (sql, mark, at) in places {
         let runs = logs.each_ref().map(|log| log.iter().filter(|text| text.contains(mark)).count());
         let good = match at {

@@ -4,7 +4,7 @@
 use super::comparison::{At, Comparison, Step, behind, e, e_with, meanwhile, q, raw};
 use crate::cluster::{APP, Shutdown, wait_for};
 use crate::raw_client::RawClient;
-use crate::{Cluster, Mode, Node, Proxy, Scenario, wire};
+use crate::{Cluster, Node, Proxy, Scenario, wire};
 
 const SCHEMA: &str = "
     CREATE TABLE t (a int);
@@ -177,6 +177,9 @@ const CONTROL: &[&str] = &[
     "ROLLBACK WORK TO SAVEPOINT s",
     "PREPARE TRANSACTION 'x'",
     "COMMIT PREPARED 'x'",
+];
+
+const MODES: &[&str] = &[
     "SET TRANSACTION READ ONLY",
     "SET TRANSACTION READ WRITE",
     "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
@@ -196,6 +199,16 @@ pub fn control_in_all_states(scenario: &Scenario) {
 /// The same by the extended protocol.
 pub fn control_in_all_states_extended(scenario: &Scenario) {
     in_all_states(scenario, CONTROL, true);
+}
+
+/// Changes of the modes.
+pub fn modes_in_all_states(scenario: &Scenario) {
+    in_all_states(scenario, MODES, false);
+}
+
+/// The same by the extended protocol.
+pub fn modes_in_all_states_extended(scenario: &Scenario) {
+    in_all_states(scenario, MODES, true);
 }
 
 const OTHERS: &[&str] = &[
@@ -1146,7 +1159,7 @@ pub fn refusals_in_transactions(scenario: &Scenario) {
     client.query("SELECT a FROM t").ok();
     let reply = client.query("SELECT hidden()");
     if reply.errors.is_empty() {
-        assert_eq!(reply.clone().value(), "1");
+        assert_eq!(reply.value(), "1");
     } else {
         assert_eq!(reply.code(), "25006");
         assert_eq!(client.query("SELECT a FROM t").code(), "25P02");
