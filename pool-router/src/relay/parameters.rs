@@ -23,6 +23,7 @@ pub(super) struct Parameters {
     /// Statements that are not known to last: their answer, or the end of their transaction, is to
     /// come.
     pending: Vec<Entry>,
+    pending_bytes: usize,
     /// A statement has failed since the last ReadyForQuery.
     failed: bool,
     /// The open transaction has failed, or is being rolled back.
@@ -100,12 +101,19 @@ impl Parameters {
             Change::Set(parameter) => parameter.map(|it| it.name(sql).to_ascii_lowercase().into()),
             Change::ResetAll | Change::DiscardAll => None,
         };
+        // What a transaction sets in excess is not kept, and so cannot be repeated.
+        self.pending_bytes = self.pending_bytes.saturating_add(sql.len());
+        if self.pending_bytes > LIMIT && self.has_pending() {
+            self.unsure = true;
+            return;
+        }
         self.pending.push(Entry { name, sql: sql.into(), version: 0, change: demand.change });
     }
 
     /// The open transaction, all of which is answered, was rolled back without a server.
     pub(super) fn rolled_back(&mut self) {
         self.pending.clear();
+        self.pending_bytes = 0;
         self.doomed = false;
         self.unsure = false;
         self.chained = false;
@@ -133,6 +141,7 @@ impl Parameters {
         let doomed = std::mem::take(&mut self.doomed) || failed;
         let unsure = std::mem::take(&mut self.unsure);
         let pending = std::mem::take(&mut self.pending);
+        self.pending_bytes = 0;
         if std::mem::take(&mut self.chained) {
             // Some of it lasts, some does not.
             return Outcome::Unrepeatable;
@@ -264,6 +273,12 @@ mod tests {
             run(&mut parameters, &format!("{end} AND CHAIN"), OPEN);
             assert_eq!(run(&mut parameters, last, IDLE), Outcome::Unrepeatable, "{end}");
         }
+        let mut parameters = Parameters::default();
+        for value in 0..LIMIT {
+            run(&mut parameters, &format!("SET work_mem = {value}"), OPEN);
+        }
+        assert!(parameters.pending.len() < LIMIT);
+        assert_eq!(run(&mut parameters, "COMMIT", IDLE), Outcome::Unrepeatable);
         let mut parameters = Parameters::default();
         let long = format!("SET work_mem = '{}'", "x".repeat(LIMIT));
         assert_eq!(run(&mut parameters, &long, IDLE), Outcome::Unrepeatable);
