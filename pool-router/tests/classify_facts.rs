@@ -32,6 +32,7 @@ impl Facts for Catalogue {
         match name.name.text {
             b"good" => FunctionFact::Harmless,
             b"bad" | b"lower" => FunctionFact::Writes,
+            b"volatile" => FunctionFact::Volatile,
             _ => FunctionFact::Unknown,
         }
     }
@@ -40,6 +41,8 @@ impl Facts for Catalogue {
         self.relations.push(full(name));
         if name.name.text.starts_with(b"bad") {
             RelationFact::PrimaryOnly(RelationKind::Unlogged)
+        } else if name.name.text == b"writing" {
+            RelationFact::PrimaryOnly(RelationKind::WritingView)
         } else {
             RelationFact::Plain
         }
@@ -47,7 +50,11 @@ impl Facts for Catalogue {
 
     fn attribute(&mut self, name: Name<'_>) -> FunctionFact {
         self.attributes.push(full(name));
-        if name.name.text == b"bad" { FunctionFact::Writes } else { FunctionFact::Unknown }
+        match name.name.text {
+            b"bad" => FunctionFact::Writes,
+            b"volatile" => FunctionFact::Volatile,
+            _ => FunctionFact::Unknown,
+        }
     }
 
     fn operator(&mut self, operator: &[u8]) -> bool {
@@ -181,6 +188,43 @@ fn doubtful_relations_go_to_the_primary() {
     // Beyond the depth that is tracked every name may be one.
     let deep = format!("SELECT {}bad{}", "(".repeat(100), ")".repeat(100));
     assert!(matches!(reason(&deep), (Reason::Relation(..), "bad")));
+}
+
+#[test]
+fn what_only_execution_runs_is_planned_anywhere() {
+    for sql in [
+        "EXPLAIN SELECT volatile(1)",
+        "EXPLAIN (COSTS off) SELECT * FROM t WHERE s.volatile(a)",
+        "EXPLAIN VERBOSE SELECT * FROM writing",
+        "EXPLAIN SELECT * FROM t JOIN s.writing USING (a) WHERE volatile(a)",
+        "EXPLAIN UPDATE writing SET a = volatile(a)",
+        "EXPLAIN (ANALYZE off) DELETE FROM writing WHERE volatile(a)",
+    ] {
+        assert_eq!(ask(sql).0, Target::Read, "{sql}");
+    }
+    for sql in [
+        "SELECT volatile(1)",
+        "SELECT * FROM t WHERE s.volatile(a)",
+        "EXPLAIN ANALYZE SELECT volatile(1)",
+        "EXPLAIN (ANALYZE) SELECT * FROM writing",
+        "EXPLAIN SELECT volatile(1), bad(1)",
+        "EXPLAIN SELECT bad(volatile(1))",
+        "EXPLAIN SELECT t.volatile FROM t",
+        "EXPLAIN SELECT volatile(1) FROM bad",
+        "EXPLAIN SELECT * FROM writing, bad",
+        "EXPLAIN CREATE TABLE x AS SELECT volatile(1)",
+        "DECLARE c CURSOR FOR SELECT volatile(1)",
+    ] {
+        assert_ne!(ask(sql).0, Target::Read, "{sql}");
+    }
+    assert!(matches!(reason("SELECT volatile(1)"), (Reason::WritingName(_), "volatile")));
+    assert!(matches!(
+        reason("SELECT * FROM writing"),
+        (Reason::Relation(RelationKind::WritingView, _), "writing")
+    ));
+    for sql in ["SELECT t.volatile FROM t", "TABLE writing", "COPY writing TO STDOUT"] {
+        assert_ne!(ask(sql).0, Target::Read, "{sql}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ const FILTER_BITS_PER_NAME: usize = 16;
 
 /// What is known of the names that are spelled alike, as a set of bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Marks(u8);
+struct Marks(u16);
 
 impl Marks {
     const HARMLESS: Self = Self(1);
@@ -25,6 +25,10 @@ impl Marks {
     const VIEW: Self = Self(64);
     /// Harmless, but only where its schema is named: a built-in function of that name is not.
     const HARMLESS_IF_QUALIFIED: Self = Self(128);
+    /// Functions that write when they are executed, and are not run by planning.
+    const VOLATILE: Self = Self(256);
+    /// Views over such functions.
+    const WRITING_VIEW: Self = Self(512);
 
     const fn has(self, other: Self) -> bool {
         self.0 & other.0 != 0
@@ -144,6 +148,8 @@ impl Digest {
         let marks = self.marks(name);
         if marks.has(Marks::WRITES) {
             FunctionFact::Writes
+        } else if marks.has(Marks::VOLATILE) {
+            FunctionFact::Volatile
         } else if marks.has(Marks::HARMLESS)
             || (name.qualifier.is_some() && marks.has(Marks::HARMLESS_IF_QUALIFIED))
         {
@@ -181,6 +187,8 @@ impl Digest {
             RelationKind::Sequence
         } else if marks.has(Marks::VIEW) {
             RelationKind::View
+        } else if marks.has(Marks::WRITING_VIEW) {
+            RelationKind::WritingView
         } else {
             return RelationFact::Plain;
         };
@@ -344,6 +352,9 @@ impl DigestBuilder {
                 return Ok(());
             }
             (b"f", b"w") => Marks::WRITES,
+            // The built-in function of that name may be meant.
+            (b"f", b"x") if is_primary_only(name) => Marks::WRITES,
+            (b"f", b"x") => Marks::VOLATILE,
             (b"f", b"h") if is_primary_only(name) => Marks::HARMLESS_IF_QUALIFIED,
             (b"f", b"h") => Marks::HARMLESS,
             (b"a", b"w") => Marks::ATTRIBUTE,
@@ -352,6 +363,7 @@ impl DigestBuilder {
             (b"r", b"f") => Marks::FOREIGN,
             (b"r", b"s") => Marks::SEQUENCE,
             (b"r", b"v") => Marks::VIEW,
+            (b"r", b"x") => Marks::WRITING_VIEW,
             // `t(x)`, `x::t` and `CAST(x AS t)` all call the cast.
             (b"t", b"w") => Marks::WRITES.with(Marks::VIEW),
             _ => return Err(UnexpectedRow),
@@ -533,6 +545,50 @@ mod tests {
         let without = limited(&rows, 1000, false);
         assert_eq!(without.relation(name("u")), RelationFact::Plain);
         assert_eq!(without.relation(name("f")), RelationFact::PrimaryOnly(Foreign));
+    }
+
+    #[test]
+    fn what_only_execution_runs() {
+        let digest = digest(&[
+            ["f", "public", "f_volatile", "x"],
+            ["f", "s1", "both", "x"],
+            ["f", "s2", "both", "w"],
+            ["f", "s3", "both", "h"],
+            ["f", "s1", "nextval", "x"],
+            ["f", "s1", "either", "x"],
+            ["f", "s2", "either", "h"],
+            ["r", "public", "view", "x"],
+            ["r", "s1", "table", "x"],
+            ["r", "s2", "table", "v"],
+            ["r", "s1", "other", "x"],
+            ["r", "s2", "other", "u"],
+            ["f", "public", "typ", "x"],
+            ["r", "public", "typ", "x"],
+            ["t", "public", "typ", "w"],
+        ]);
+        for (text, expected) in [
+            ("f_volatile", FunctionFact::Volatile),
+            ("public.F_Volatile", FunctionFact::Volatile),
+            ("both", FunctionFact::Writes),
+            ("s1.both", FunctionFact::Volatile),
+            ("s3.both", FunctionFact::Harmless),
+            ("either", FunctionFact::Volatile),
+            ("nextval", FunctionFact::Writes),
+            ("typ", FunctionFact::Writes),
+            ("view", FunctionFact::Unknown),
+        ] {
+            assert_eq!(digest.function(name(text)), expected, "{text}");
+        }
+        for (text, kind) in [
+            ("view", RelationKind::WritingView),
+            ("table", RelationKind::View),
+            ("s1.table", RelationKind::WritingView),
+            ("other", RelationKind::Unlogged),
+            ("typ", RelationKind::View),
+        ] {
+            assert_eq!(digest.relation(name(text)), RelationFact::PrimaryOnly(kind), "{text}");
+        }
+        assert_eq!(digest.attribute(name("t.f_volatile")), FunctionFact::Unknown);
     }
 
     #[test]

@@ -1,12 +1,19 @@
 -- What of one database's catalogue decides where a statement may run. The answer has four columns:
 -- kind, schema, name, fact.
---   f  function: w (writes, or is the server's own) or h (harmless), the worst of its overloads
+--   f  function: w (writes, or is the server's own), x (writes, but only when it is executed) or
+--      h (harmless), the worst of its overloads
 --   a  function that may be called as t.f: w
---   r  relation: u (unlogged), f (foreign), s (sequence), v (view or row security)
+--   r  relation: u (unlogged), f (foreign), s (sequence), v (view or row security),
+--      x (view or row security over what writes only when it is executed)
 --   t  type, a cast to which calls a function that writes: w
 --   o  operator whose function writes: w
 --   i  default isolation level: c (read committed for everybody) or o (another for somebody)
 -- For PostgreSQL 11 to 18. Source of the columns: PostgreSQL docs, "System Catalogs".
+--
+-- Planning evaluates functions that are declared STABLE or IMMUTABLE, never VOLATILE ones
+-- (PostgreSQL docs, "Function Volatility Categories"). A VOLATILE function in SQL may be replaced by
+-- its body, which planning then does look at. The functions of operators are run on statistics,
+-- however volatile they are.
 --
 -- Dependencies on what initdb made are not recorded in pg_depend, so calls of built-in functions
 -- are found in the stored trees, by the numbers of the functions.
@@ -17,7 +24,8 @@ SET LOCAL statement_timeout TO {timeout};
 WITH RECURSIVE
 -- Built-in functions that a standby must not run for the primary.
 builtin AS (
-  SELECT p.oid, p.proname, p.proname = ANY ('{{writing}}'::name[]) AS writes
+  SELECT p.oid, p.proname, p.proname = ANY ('{{writing}}'::name[]) AS writes,
+         p.provolatile = 'v' AND p.prolang <> (SELECT oid FROM pg_language WHERE lanname = 'sql') AS when_executed
   FROM pg_proc p
   WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.oid < 16384
     AND p.proname <> ALL ('{pg_is_other_temp_schema,pg_my_temp_schema}'::name[])
@@ -28,6 +36,7 @@ builtin AS (
 pattern AS (
   SELECT ':(?:funcid|opfuncid|aggfnoid|winfnoid) (?:' || string_agg(oid::text, '|') FILTER (WHERE proname <> 'current_setting') || ') ' AS any_of,
          ':(?:funcid|opfuncid|aggfnoid|winfnoid) (?:' || string_agg(oid::text, '|') FILTER (WHERE writes) || ') ' AS writing,
+         ':(?:funcid|opfuncid|aggfnoid|winfnoid) (?:' || string_agg(oid::text, '|') FILTER (WHERE NOT when_executed) || ') ' AS when_planned,
          ':funcid (?:' || string_agg(oid::text, '|') FILTER (WHERE proname = 'current_setting') || ') ' AS setting,
          E'current_setting\\s*\\(\\s*''[^'']+\\.' AS own_setting
   FROM builtin
@@ -35,6 +44,7 @@ pattern AS (
 -- What users (and extensions) have made and SQL can call.
 routine AS (
   SELECT p.oid, n.nspname, p.proname, p.prokind, p.provolatile, l.lanname NOT IN ('c', 'internal') AS has_source,
+         l.lanname = 'sql' AS is_sql,
          p.prosrc, coalesce(p.proargdefaults::text, '') || coalesce({body_tree}, '') AS tree,
          a.typtype IN ('c', 'd', 'p') AS of_row
   FROM pg_proc p
@@ -44,6 +54,11 @@ routine AS (
   WHERE (n.nspname NOT IN ('pg_catalog', 'information_schema') OR p.oid >= 16384)
     AND p.prokind <> 'p'
     AND p.prorettype <> ALL ('{trigger,event_trigger,internal,language_handler,fdw_handler,index_am_handler,tsm_handler}'::regtype[])
+),
+-- Those that write only when they are executed, unless what they depend on does more.
+executed AS (
+  SELECT r.oid FROM routine r, pattern p
+  WHERE r.provolatile = 'v' AND r.prokind = 'f' AND NOT r.is_sql AND r.tree !~ p.any_of AND r.tree !~ p.setting
 ),
 -- Words in the source of functions that claim to write nothing. A setting with a dot in its name is
 -- the application's own, and follows its session from server to server.
@@ -95,9 +110,10 @@ edge(from_class, from_oid, to_class, to_oid) AS (
 ),
 -- What is bad by itself, and then what follows from it.
 bad(class, oid, why) AS (
-  SELECT 'pg_proc'::regclass::oid, oid, 'w'::text FROM builtin
+  SELECT 'pg_proc'::regclass::oid, oid, CASE WHEN when_executed THEN 'x' ELSE 'w' END FROM builtin
   UNION
-  SELECT 'pg_proc'::regclass, r.oid, 'w' FROM routine r, pattern p
+  SELECT 'pg_proc'::regclass, r.oid, CASE WHEN r.oid IN (SELECT oid FROM executed) THEN 'x' ELSE 'w' END
+  FROM routine r, pattern p
   WHERE r.provolatile = 'v' OR r.tree ~ p.any_of OR r.tree ~ p.setting
     AND regexp_replace(coalesce({body_text}, 'current_setting'), p.own_setting, '', 'g') LIKE '%current_setting%'
   UNION
@@ -109,17 +125,24 @@ bad(class, oid, why) AS (
   FROM pg_class c
   WHERE c.relkind IN ('f', 'S') OR c.relpersistence = 'u' AND c.relkind IN ('r', 'p', 'm')
   UNION
-  SELECT 'pg_class'::regclass, r.ev_class, 'v'
-  FROM pattern p, pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
-  WHERE c.relkind = 'v' AND r.ev_type = '1'
-    AND (strpos(r.ev_action::text, '{ROWMARKCLAUSE ') > 0 OR r.ev_action::text ~ p.any_of
-      OR r.ev_action::text ~ p.setting
-        AND regexp_replace(pg_get_viewdef(c.oid), p.own_setting, '', 'g') LIKE '%current_setting%')
+  SELECT 'pg_class'::regclass, v.oid, CASE WHEN v.tree ~ p.when_planned THEN 'v' ELSE 'x' END
+  FROM pattern p, (
+    SELECT c.oid, r.ev_action::text AS tree
+    FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+    WHERE c.relkind = 'v' AND r.ev_type = '1') AS v
+  WHERE strpos(v.tree, '{ROWMARKCLAUSE ') > 0 OR v.tree ~ p.any_of
+     OR v.tree ~ p.setting
+       AND regexp_replace(pg_get_viewdef(v.oid), p.own_setting, '', 'g') LIKE '%current_setting%'
   UNION
-  SELECT 'pg_class'::regclass, l.polrelid, 'v' FROM pattern p, pg_policy l
+  SELECT 'pg_class'::regclass, l.polrelid, CASE WHEN l.polqual::text ~ p.when_planned THEN 'v' ELSE 'x' END
+  FROM pattern p, pg_policy l
   WHERE l.polcmd IN ('r', '*') AND l.polqual::text ~ p.writing
   UNION
-  SELECT e.to_class, e.to_oid, CASE WHEN e.to_class = 'pg_proc'::regclass THEN 'w' WHEN b.class = e.to_class AND b.class = 'pg_class'::regclass AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = b.oid AND i.inhparent = e.to_oid) THEN b.why ELSE 'v' END
+  SELECT e.to_class, e.to_oid, CASE
+      WHEN e.to_class = 'pg_proc'::regclass AND (b.why <> 'x' OR e.to_oid NOT IN (SELECT oid FROM executed)) THEN 'w'
+      WHEN e.to_class IN ('pg_proc'::regclass, 'pg_class'::regclass) AND b.why = 'x' THEN 'x'
+      WHEN b.class = e.to_class AND EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = b.oid AND i.inhparent = e.to_oid) THEN b.why
+      ELSE 'v' END
   FROM bad b JOIN edge e ON e.from_class = b.class AND e.from_oid = b.oid
 ),
 fact(kind, nspname, name, fact) AS (
@@ -130,7 +153,7 @@ fact(kind, nspname, name, fact) AS (
           AND c.item LIKE E'default\\_transaction\\_isolation=%' AND c.item NOT LIKE '%=read committed') THEN 'c' ELSE 'o' END
   FROM pg_settings s WHERE s.name = 'default_transaction_isolation'
   UNION ALL
-  SELECT 'f', r.nspname::text, r.proname::text, CASE WHEN bool_or(b.oid IS NOT NULL) THEN 'w' ELSE 'h' END
+  SELECT 'f', r.nspname::text, r.proname::text, coalesce(min(b.why), 'h')
   FROM routine r LEFT JOIN bad b ON b.class = 'pg_proc'::regclass AND b.oid = r.oid
   GROUP BY r.nspname, r.proname
   UNION ALL

@@ -27,7 +27,10 @@ pub enum FunctionFact {
     Unknown,
     /// Any node may run it.
     Harmless,
-    /// It may write.
+    /// It may write when it is executed, and planning does not run it, nor anything in its body:
+    /// declared `VOLATILE` (PostgreSQL docs, "Function Volatility Categories").
+    Volatile,
+    /// It may write, also when a statement that calls it is planned.
     Writes,
 }
 
@@ -51,6 +54,9 @@ pub enum RelationKind {
     Foreign,
     /// A view, or a table with row security, over something that writes, locks or is the server's own.
     View,
+    /// The same over nothing but functions that are [`FunctionFact::Volatile`], and row locks: a
+    /// standby can plan it.
+    WritingView,
     /// A sequence: a standby's is ahead of the primary's (the log is written for 32 values at once).
     Sequence,
     /// The catalogue has not been looked at yet.
@@ -64,6 +70,7 @@ impl fmt::Display for RelationKind {
             Self::Unlogged => "unlogged table",
             Self::Foreign => "foreign table",
             Self::View => "view over what a standby cannot do",
+            Self::WritingView => "view over what writes",
             Self::Sequence => "sequence",
             Self::NotLookedUp => "relation not looked up yet",
         })

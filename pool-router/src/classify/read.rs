@@ -1,7 +1,7 @@
 //! The body of a statement that may be a read: what in it speaks against that.
 
 use super::classifier::{Classifier, Lexed};
-use super::facts::{Facts, FunctionFact, Identifier, Name, RelationFact};
+use super::facts::{Facts, FunctionFact, Identifier, Name, RelationFact, RelationKind};
 use super::functions::{
     Builtin, SessionEffect, builtin, is_left_alone_by_planning, is_temporary_schema, session_effect,
 };
@@ -468,7 +468,9 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
 
     fn relation(&mut self, body: &Body, token: Token, quoted: bool) {
         let name = self.full_name(body, token, quoted);
-        if let RelationFact::PrimaryOnly(kind) = self.facts.relation(name) {
+        if let RelationFact::PrimaryOnly(kind) = self.facts.relation(name)
+            && !(self.planned && kind == RelationKind::WritingView)
+        {
             self.doubt(Reason::Relation(kind, token.span()));
         }
     }
@@ -477,7 +479,10 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
     #[inline]
     fn attribute(&mut self, body: &Body, token: Token, quoted: bool) {
         if body.before_name != Before::TypeCast
-            && self.facts.attribute(self.full_name(body, token, quoted)) == FunctionFact::Writes
+            && matches!(
+                self.facts.attribute(self.full_name(body, token, quoted)),
+                FunctionFact::Writes | FunctionFact::Volatile
+            )
         {
             self.doubt(Reason::WritingName(token.span()));
         }
@@ -540,7 +545,10 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
         }
         match self.facts.function(name) {
             FunctionFact::Harmless => return,
-            FunctionFact::Writes => return self.doubt(Reason::WritingName(token.span())),
+            FunctionFact::Volatile if self.planned => return,
+            FunctionFact::Writes | FunctionFact::Volatile => {
+                return self.doubt(Reason::WritingName(token.span()));
+            }
             FunctionFact::Unknown => {}
         }
         let is_builtin = match name.qualifier {

@@ -179,6 +179,7 @@ mod tests {
         for (kind, name, fact) in [
             ("f", "f_read", "h"),
             ("f", "f_write", "w"),
+            ("f", "f_volatile", "x"),
             ("r", "u", "u"),
             ("f", "größe", "w"),
             ("o", "@+@", "w"),
@@ -229,10 +230,14 @@ mod tests {
 
     #[test]
     fn what_was_learned_decides() {
-        let f_read = FunctionName { name: b"f_read".as_slice().into(), schema: None };
-        let learned = LearnedSet::new(vec![f_read], Vec::new());
+        let [f_read, f_volatile] = [&b"f_read"[..], b"f_volatile"]
+            .map(|name| FunctionName { name: name.into(), schema: None });
+        let snapshot = Snapshot::new(digest(), LearnedSet::new(vec![f_read.clone()], Vec::new()));
+        assert!(reads_in(Some(&snapshot), "UTF8", "EXPLAIN SELECT f_volatile(a) FROM v"));
+        let learned = LearnedSet::new(vec![f_read, f_volatile], Vec::new());
         let snapshot = Snapshot::new(digest(), learned);
         assert!(reads_in(Some(&snapshot), "UTF8", "SELECT a FROM v"));
         assert!(!reads_in(Some(&snapshot), "UTF8", "SELECT F_Read(a) FROM v"));
+        assert!(!reads_in(Some(&snapshot), "UTF8", "EXPLAIN SELECT f_volatile(a) FROM v"));
     }
 }

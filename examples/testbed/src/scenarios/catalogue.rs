@@ -10,6 +10,11 @@ const SCHEMA: &str = r#"
     INSERT INTO t VALUES (1);
     CREATE SEQUENCE numbers;
     CREATE FUNCTION f_volatile(int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN $1; END';
+    CREATE FUNCTION f_lies() RETURNS bigint LANGUAGE plpgsql IMMUTABLE
+        AS 'BEGIN RETURN nextval(''numbers''); END';
+    CREATE FUNCTION f_inlined() RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT f_lies()';
+    CREATE FUNCTION f_volatile_default(a bigint DEFAULT f_lies()) RETURNS bigint
+        LANGUAGE plpgsql AS 'BEGIN RETURN a; END';
     CREATE FUNCTION f_stable(int) RETURNS int LANGUAGE plpgsql STABLE AS 'BEGIN RETURN $1; END';
     CREATE FUNCTION f_immutable(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1';
     CREATE FUNCTION f_next() RETURNS bigint LANGUAGE sql STABLE AS 'SELECT nextval(''numbers'')';
@@ -36,6 +41,8 @@ const SCHEMA: &str = r#"
     CREATE VIEW view_plain AS SELECT f_stable(a) AS a, upper('x') AS b FROM t;
     CREATE VIEW view_function AS SELECT f_volatile(a) AS a FROM t;
     CREATE VIEW view_of_view AS SELECT * FROM view_function;
+    CREATE VIEW view_lies AS SELECT f_lies();
+    CREATE VIEW view_over_both AS SELECT v.a, l.f_lies FROM view_function v, view_lies l;
     CREATE VIEW view_next AS SELECT nextval('numbers');
     CREATE VIEW view_lock AS SELECT * FROM t FOR UPDATE;
     CREATE VIEW view_server AS SELECT pg_backend_pid();
@@ -142,6 +149,26 @@ pub fn facts_decide(scenario: &Scenario) {
         ("SELECT last_value FROM numbers", PRIMARY),
         ("SELECT * FROM stored", STANDBY),
         ("SELECT * FROM guarded", PRIMARY),
+        // Planning runs no volatile function, but whatever else is said to write.
+        ("EXPLAIN SELECT f_volatile(1)", STANDBY),
+        ("EXPLAIN SELECT two.g(), f_volatile(a) FROM t", STANDBY),
+        ("EXPLAIN SELECT * FROM view_function", STANDBY),
+        ("EXPLAIN SELECT * FROM view_of_view", STANDBY),
+        ("EXPLAIN SELECT * FROM view_lock", STANDBY),
+        ("EXPLAIN SELECT * FROM guarded", STANDBY),
+        ("EXPLAIN ANALYZE SELECT f_volatile(1)", PRIMARY),
+        ("EXPLAIN ANALYZE SELECT * FROM view_function", PRIMARY),
+        ("EXPLAIN SELECT f_lies()", PRIMARY),
+        ("EXPLAIN SELECT f_inlined()", PRIMARY),
+        ("EXPLAIN SELECT f_volatile_default()", PRIMARY),
+        ("EXPLAIN SELECT f_wraps()", PRIMARY),
+        ("EXPLAIN SELECT volatile_aggregate(a) FROM t", PRIMARY),
+        ("EXPLAIN SELECT nextval(1, 2)", PRIMARY),
+        ("EXPLAIN SELECT * FROM view_server", PRIMARY),
+        ("EXPLAIN SELECT * FROM view_operator", PRIMARY),
+        ("EXPLAIN SELECT * FROM view_unlogged", PRIMARY),
+        ("EXPLAIN SELECT * FROM view_lies", PRIMARY),
+        ("EXPLAIN SELECT * FROM view_over_both", PRIMARY),
         ("SELECT count(*) FROM information_schema.columns", STANDBY),
     ] {
         assert_eq!(places.of(&mut client, sql), expected, "{sql}");
