@@ -72,7 +72,7 @@ fn classifier() {
         "INSERT INTO t VALUES (1)",
         "primary    INSERT writes",
         "SELECT * FROM queue",
-        "primary    relation that a standby cannot answer for: queue",
+        "primary    unlogged table: queue",
         "LISTEN news",
         "primary    session state: LISTEN; keeps its server connection: Listen",
     ];
