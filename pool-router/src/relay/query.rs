@@ -389,7 +389,12 @@ impl<S> Relay<S> {
         let Some(demand) = self.session.statements.demand(name) else { return Ok(()) };
         if !demand.is_plain() || self.is_on_standby() {
             let primary = self.context.settings.primary_node();
-            let sql = self.session.statements.text(name).to_vec();
+            // Only what may have to be repeated is copied: this is on the path of every read.
+            let sql = if demand.is_plain() {
+                Vec::new()
+            } else {
+                self.session.statements.text(name).to_vec()
+            };
             self.session.runs(demand, &sql, &self.client.params, self.active.as_deref(), primary);
         }
         if keeps {
