@@ -126,7 +126,7 @@ impl Life<'_> {
         Config::new(mode)
             .pool_size(self.options.servers)
             .line(&format!("load_balance_mode = {split}"))
-            .line("workers = 1")
+            .line("weir_workers = 1")
             .line("log_min_messages = warning")
     }
 

@@ -178,7 +178,7 @@ impl<S, D: Clone> Hub<S, D> {
     /// A connection was accepted; `doorbell` wakes the task that will drive its relay.
     ///
     /// Returns `None` when the proxy is shutting down or holds as many connections as it may
-    /// (`num_init_children` and `max_waiting_clients`): the runtime closes the socket.
+    /// (`num_init_children` and `weir_max_waiting_clients`): the runtime closes the socket.
     pub fn accept(&mut self, doorbell: D) -> Option<ClientId> {
         let most = size(self.settings.num_init_children)
             .saturating_add(size(self.settings.max_waiting_clients));

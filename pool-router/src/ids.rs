@@ -32,7 +32,7 @@ pub struct ServerId {
     pub generation: u32,
 }
 
-/// A user and database: what `pool_size` counts together.
+/// A user and database: what `weir_pool_size` counts together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub u32);
 

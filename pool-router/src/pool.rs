@@ -1,8 +1,8 @@
 //! The server connections of one node, by id: who holds which, who waits, when to connect and close.
 //!
 //! A [`Pool`] never sees a socket, a waker or a lock. It is told what happened and answers with
-//! [`Order`]s. Connections of one identity are interchangeable; `pool_size` bounds a group (user
-//! and database) over all its identities, `max_server_connections` bounds the node.
+//! [`Order`]s. Connections of one identity are interchangeable; `weir_pool_size` bounds a group (user
+//! and database) over all its identities, `weir_max_server_connections` bounds the node.
 //!
 //! # Rules
 //! - Waiters of a group are served in the order of their coming, also when that takes closing an

@@ -18,7 +18,7 @@ impl Settings {
         self.listen_backlog_multiplier.saturating_mul(self.num_init_children).max(128)
     }
 
-    /// How many worker threads serve clients: `workers`, or one for every two processors that the
+    /// How many worker threads serve clients: `weir_workers`, or one for every two processors that the
     /// process may use. A proxy shares its machine with others, and one worker serves what several
     /// servers can answer.
     #[must_use]

@@ -221,7 +221,7 @@ fn faulty_values_say_what_was_found_and_what_is_accepted() {
         ("backend_weight0 = nan", "`nan`", "a number from 0"),
         ("unix_socket_permissions = 777", "`777`", "0000 to 0777"),
         ("unix_socket_permissions = 01000", "`01000`", "0000 to 0777"),
-        ("server_retry_initial = 0", "`0`", "1 to 2147483647 in ms"),
+        ("weir_server_retry_initial = 0", "`0`", "1 to 2147483647 in ms"),
     ] {
         let errors = errors(line);
         let name = line.split(' ').next().unwrap();
@@ -392,10 +392,12 @@ fn a_node_may_differ_from_the_default_of_all() {
 
 #[test]
 fn zero_pool_sizes_are_derived() {
-    let s = settings("num_init_children = 10 max_pool = 3 pool_mode = transaction");
+    let s = settings("num_init_children = 10 max_pool = 3 weir_pool_mode = transaction");
     assert_eq!((s.pool_size, s.max_server_connections), (10, 30));
     assert_eq!(s.server_lifetime, secs(3600));
-    let s = settings("pool_size = 5 max_server_connections = 7 server_lifetime = 1min workers = 2");
+    let s = settings(
+        "weir_pool_size = 5 weir_max_server_connections = 7 weir_server_lifetime = 1min weir_workers = 2",
+    );
     assert_eq!((s.pool_size, s.max_server_connections), (5, 7));
     assert_eq!(s.server_lifetime, secs(60));
     assert_eq!(s.workers, Some(2));
@@ -405,7 +407,7 @@ fn zero_pool_sizes_are_derived() {
 fn connection_life_time_is_the_idle_timeout_where_it_is_set_alone() {
     assert_eq!(settings("connection_life_time = 5").server_idle_timeout, secs(5));
     assert_eq!(settings("connection_life_time = 0").server_idle_timeout, None);
-    let both = "connection_life_time = 5 server_idle_timeout = 7";
+    let both = "connection_life_time = 5 weir_server_idle_timeout = 7";
     assert_eq!(settings(both).server_idle_timeout, secs(7));
 }
 
@@ -413,8 +415,8 @@ fn connection_life_time_is_the_idle_timeout_where_it_is_set_alone() {
 fn settings_that_contradict_each_other_are_errors() {
     for (text, part) in [
         ("reserved_connections = 32", "less than num_init_children, which is 32"),
-        ("min_pool_size = 33", "at most pool_size, which is 32"),
-        ("server_retry_initial = 6s", "at most server_retry_max, which is 5000"),
+        ("weir_min_pool_size = 33", "at most weir_pool_size, which is 32"),
+        ("weir_server_retry_initial = 6s", "at most weir_server_retry_max, which is 5000"),
         ("listen_addresses = '' unix_socket_directories = ''", "nothing to listen on"),
     ] {
         let errors = errors(text);
@@ -523,8 +525,8 @@ fn secrets_are_never_shown() {
 #[test]
 fn a_reload_knows_what_has_to_wait_for_a_restart() {
     let old = settings("port = 1 log_connections = off num_init_children = 32");
-    let new = settings("port = 2 log_connections = on pool_mode = transaction");
-    assert_eq!(old.needs_restart(&new), ["pool_mode", "port"]);
+    let new = settings("port = 2 log_connections = on weir_pool_mode = transaction");
+    assert_eq!(old.needs_restart(&new), ["weir_pool_mode", "port"]);
     assert_eq!(old.needs_restart(&old), ["port"; 0]);
 }
 

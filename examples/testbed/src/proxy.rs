@@ -135,10 +135,10 @@ impl Config {
             "load_balance_mode = on".to_owned(),
             format!("enable_pool_hba = {}", if self.hba.is_some() { "on" } else { "off" }),
             "pool_passwd = 'pool_passwd'".to_owned(),
-            format!("pool_mode = {}", self.mode.setting()),
-            format!("pool_size = {}", self.pool_size),
+            format!("weir_pool_mode = {}", self.mode.setting()),
+            format!("weir_pool_size = {}", self.pool_size),
             format!("num_init_children = {}", self.clients),
-            format!("query_wait_timeout = {}", self.wait_timeout),
+            format!("weir_query_wait_timeout = {}", self.wait_timeout),
         ]);
         lines.extend(self.lines.iter().cloned());
         lines

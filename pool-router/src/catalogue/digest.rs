@@ -112,7 +112,7 @@ impl Digest {
         self.len() == 0
     }
 
-    /// Whether the catalogue holds more names that count than may be kept (`catalogue_max_names`):
+    /// Whether the catalogue holds more names that count than may be kept (`weir_catalogue_max_names`):
     /// then nothing is known, and whatever names a relation or function of users goes to the primary.
     #[must_use]
     pub fn is_too_large(&self) -> bool {

@@ -65,7 +65,7 @@ pub enum LookupError {
     /// The connection ended before the answer.
     #[error("server closed the connection unexpectedly")]
     Closed,
-    /// It took longer than `catalogue_timeout`.
+    /// It took longer than `weir_catalogue_timeout`.
     #[error("timeout expired")]
     Timeout,
     /// The server does not speak the protocol.

@@ -191,8 +191,8 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// An empty memory for `most` functions and statements together (`learned_writers_max`), each
-    /// for the time `expire` (`learned_writers_expire`).
+    /// An empty memory for `most` functions and statements together (`weir_learned_writers_max`), each
+    /// for the time `expire` (`weir_learned_writers_expire`).
     pub(crate) fn new(most: usize, expire: Option<Duration>) -> Self {
         Self { functions: BTreeMap::new(), statements: BTreeMap::new(), most, expire }
     }

@@ -367,11 +367,14 @@ impl Loader<'_> {
         }
         if settings.min_pool_size > settings.pool_size {
             let limit = settings.pool_size;
-            wrong("min_pool_size", format!("at most pool_size, which is {limit}"));
+            wrong("weir_min_pool_size", format!("at most weir_pool_size, which is {limit}"));
         }
         if settings.server_retry_initial > settings.server_retry_max {
-            let limit = settings.value("server_retry_max").unwrap_or_default();
-            wrong("server_retry_initial", format!("at most server_retry_max, which is {limit}"));
+            let limit = settings.value("weir_server_retry_max").unwrap_or_default();
+            wrong(
+                "weir_server_retry_initial",
+                format!("at most weir_server_retry_max, which is {limit}"),
+            );
         }
         if settings.listen_addresses.is_empty() && settings.unix_socket_directories.is_empty() {
             let origin = Origin::whole(file);

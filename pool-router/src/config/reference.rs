@@ -134,7 +134,7 @@ mod tests {
             assert_eq!(line.replace("\\|", "").matches('|').count(), 7, "{line}");
         }
         assert!(text.contains(
-            "| `query_wait_timeout` | duration (s) | `120s` | reload | honoured | How long"
+            "| `weir_query_wait_timeout` | duration (s) | `120s` | reload | honoured | How long"
         ));
     }
 

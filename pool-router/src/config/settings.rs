@@ -178,7 +178,7 @@ pub struct Settings {
     /// Server connections per node. Never 0: the file's 0 is already replaced by
     /// `num_init_children` times `max_pool`.
     pub max_server_connections: u32,
-    /// Server connections per node and (user, database) that stay open; at most `pool_size`.
+    /// Server connections per node and (user, database) that stay open; at most `weir_pool_size`.
     pub min_pool_size: u32,
     /// Threads for clients; `None`: one per processor.
     pub workers: Option<u16>,
@@ -193,7 +193,7 @@ pub struct Settings {
     pub server_login_timeout: Option<Duration>,
     /// The first pause after a failed connection to a server. At least 1 ms.
     pub server_retry_initial: Duration,
-    /// The longest such pause; not below `server_retry_initial`.
+    /// The longest such pause; not below `weir_server_retry_initial`.
     pub server_retry_max: Duration,
     /// How long sessions may go on after SIGTERM.
     pub shutdown_timeout: Option<Duration>,
@@ -305,7 +305,7 @@ impl Settings {
             Some(stored) if stored.is_secret() && !stored.text.is_empty() => HIDDEN,
             Some(stored) => &stored.text,
             // The one default that depends on another setting.
-            None if row.name == "server_lifetime" && self.server_lifetime.is_none() => "0",
+            None if row.name == "weir_server_lifetime" && self.server_lifetime.is_none() => "0",
             None => row.default,
         })
     }
@@ -354,7 +354,7 @@ impl Settings {
         let num_init_children = v.int("num_init_children", None);
         let max_pool = v.int("max_pool", None);
         let or = |n: u32, replacement: u32| if n == 0 { replacement } else { n };
-        let pool_mode = match v.word("pool_mode") {
+        let pool_mode = match v.word("weir_pool_mode") {
             "transaction" => PoolMode::Transaction,
             _ => PoolMode::Session,
         };
@@ -396,38 +396,39 @@ impl Settings {
             client_idle_limit: v.limit("client_idle_limit", None),
             reset_query_list: v.list("reset_query_list"),
             pool_mode,
-            pool_size: or(v.int("pool_size", None), num_init_children),
+            pool_size: or(v.int("weir_pool_size", None), num_init_children),
             max_server_connections: or(
-                v.int("max_server_connections", None),
+                v.int("weir_max_server_connections", None),
                 num_init_children.saturating_mul(max_pool),
             ),
-            min_pool_size: v.int("min_pool_size", None),
-            workers: Some(v.port("workers", None)).filter(|n| *n != 0),
-            query_wait_timeout: v.limit("query_wait_timeout", None),
+            min_pool_size: v.int("weir_min_pool_size", None),
+            workers: Some(v.port("weir_workers", None)).filter(|n| *n != 0),
+            query_wait_timeout: v.limit("weir_query_wait_timeout", None),
             server_idle_timeout: if v.is_set("connection_life_time")
-                && !v.is_set("server_idle_timeout")
+                && !v.is_set("weir_server_idle_timeout")
             {
                 connection_life_time
             } else {
-                v.limit("server_idle_timeout", None)
+                v.limit("weir_server_idle_timeout", None)
             },
-            server_lifetime: if pool_mode == PoolMode::Session && !v.is_set("server_lifetime") {
+            server_lifetime: if pool_mode == PoolMode::Session && !v.is_set("weir_server_lifetime")
+            {
                 None
             } else {
-                v.limit("server_lifetime", None)
+                v.limit("weir_server_lifetime", None)
             },
-            server_login_timeout: v.limit("server_login_timeout", None),
-            server_retry_initial: v.duration("server_retry_initial", None),
-            server_retry_max: v.duration("server_retry_max", None),
-            shutdown_timeout: v.limit("shutdown_timeout", None),
-            cancel_timeout: v.limit("cancel_timeout", None),
-            pipeline_limit: v.int("pipeline_limit", None),
-            prepared_statement_bytes: v.size("prepared_statement_bytes"),
-            max_waiting_clients: v.int("max_waiting_clients", None),
+            server_login_timeout: v.limit("weir_server_login_timeout", None),
+            server_retry_initial: v.duration("weir_server_retry_initial", None),
+            server_retry_max: v.duration("weir_server_retry_max", None),
+            shutdown_timeout: v.limit("weir_shutdown_timeout", None),
+            cancel_timeout: v.limit("weir_cancel_timeout", None),
+            pipeline_limit: v.int("weir_pipeline_limit", None),
+            prepared_statement_bytes: v.size("weir_prepared_statement_bytes"),
+            max_waiting_clients: v.int("weir_max_waiting_clients", None),
             load_balance_mode: v.bool("load_balance_mode")
                 && clustering_mode != ClusteringMode::Raw,
             statement_level_load_balance: v.bool("statement_level_load_balance"),
-            transaction_reads: match v.word("transaction_reads") {
+            transaction_reads: match v.word("weir_transaction_reads") {
                 "primary" => TransactionReads::Primary,
                 _ => TransactionReads::Standby,
             },
@@ -451,10 +452,10 @@ impl Settings {
             relcache_on_standby: v.word("relcache_query_target") == "load_balance_node",
             relcache_size: v.int("relcache_size", None),
             relcache_expire: v.limit("relcache_expire", None),
-            catalogue_max_names: v.int("catalogue_max_names", None),
-            catalogue_timeout: v.limit("catalogue_timeout", None),
-            learned_writers_max: v.int("learned_writers_max", None),
-            learned_writers_expire: v.limit("learned_writers_expire", None),
+            catalogue_max_names: v.int("weir_catalogue_max_names", None),
+            catalogue_timeout: v.limit("weir_catalogue_timeout", None),
+            learned_writers_max: v.int("weir_learned_writers_max", None),
+            learned_writers_expire: v.limit("weir_learned_writers_expire", None),
             log_min_messages: match v.word("log_min_messages") {
                 "debug5" => LogLevel::Debug5,
                 "debug4" => LogLevel::Debug4,

@@ -814,8 +814,10 @@ impl<S> Relay<S> {
                 self.wants.withdraw = Some(node);
                 self.refuse_statement(
                     SqlState::TOO_MANY_CONNECTIONS,
-                    "no server connection came free within query_wait_timeout",
-                    Some("All connections of this user and database are in use; see pool_size."),
+                    "no server connection came free within weir_query_wait_timeout",
+                    Some(
+                        "All connections of this user and database are in use; see weir_pool_size.",
+                    ),
                 );
             }
             Timer::ClientIdle => {

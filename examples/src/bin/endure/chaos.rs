@@ -64,8 +64,8 @@ pub(crate) fn run(bench: &Bench, lines: &Lines, mode: Mode) {
     let config = Config::new(mode)
         .pool_size(SERVERS)
         .clients(500)
-        .line("server_retry_initial = 50ms")
-        .line("server_retry_max = 200ms");
+        .line("weir_server_retry_initial = 50ms")
+        .line("weir_server_retry_max = 200ms");
     let proxy = Proxy::start(&bench.program, cluster, &config).unwrap_or_else(|e| panic!("{e}"));
     let tally = Tally { targets: Mutex::new(vec![const { None }; CLIENTS]), ..Tally::default() };
     let stop = AtomicBool::new(false);

@@ -41,8 +41,8 @@ pub(crate) fn run(bench: &Bench, lines: &Lines, mode: Mode) {
         .pool_size(u32::try_from(CLIENTS).unwrap_or(16) + 4)
         .weights(0, 1)
         .line("connect_timeout = 2s")
-        .line("server_retry_initial = 50ms")
-        .line("server_retry_max = 500ms");
+        .line("weir_server_retry_initial = 50ms")
+        .line("weir_server_retry_max = 500ms");
     let proxy = Proxy::start(&bench.program, &cluster, &config).unwrap_or_else(|e| panic!("{e}"));
     let pid = proxy.pid();
     for how in [Shutdown::Fast, Shutdown::Immediate] {

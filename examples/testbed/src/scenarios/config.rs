@@ -8,12 +8,12 @@ use crate::{Cluster, Proxy, Scenario};
 pub fn bad_lines_are_named(scenario: &Scenario) {
     let cluster = Cluster::shared();
     for line in [
-        "pool_mode = 'sometimes'",
+        "weir_pool_mode = 'sometimes'",
         "num_init_children = many",
         "backend_port0 = 99999",
         "listen_addresses = 'never closed",
         "load_balance_mode = perhaps",
-        "query_wait_timeout = -5",
+        "weir_query_wait_timeout = -5",
         "this is not a setting",
     ] {
         let config = scenario.config().line("# a comment").line(line);

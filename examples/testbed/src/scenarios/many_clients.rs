@@ -11,7 +11,7 @@ pub fn two_hundred_on_four_servers(scenario: &Scenario) {
 
 /// The same with several worker threads: they share the servers and the limit.
 pub fn workers_share_the_servers(scenario: &Scenario) {
-    crowd(scenario, &scenario.config().pool_size(4).line("workers = 4"));
+    crowd(scenario, &scenario.config().pool_size(4).line("weir_workers = 4"));
 }
 
 fn crowd(scenario: &Scenario, config: &Config) {
@@ -52,7 +52,7 @@ fn crowd(scenario: &Scenario, config: &Config) {
     });
 }
 
-/// A client that waits for a server longer than `query_wait_timeout` gets an error; the one that
+/// A client that waits for a server longer than `weir_query_wait_timeout` gets an error; the one that
 /// has the server is not disturbed.
 pub fn wait_has_an_end(scenario: &Scenario) {
     let cluster = Cluster::shared();

@@ -5,7 +5,7 @@ use crate::raw_client::Fault;
 use crate::{Cluster, Config, Node, Proxy, Scenario};
 
 fn config(scenario: &Scenario) -> Config {
-    let quick = ["server_retry_initial = 50ms", "server_retry_max = 200ms"];
+    let quick = ["weir_server_retry_initial = 50ms", "weir_server_retry_max = 200ms"];
     quick
         .iter()
         .fold(scenario.config().weights(0, 1).wait_timeout(3), |config, line| config.line(line))

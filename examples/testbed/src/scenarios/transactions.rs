@@ -1057,8 +1057,8 @@ fn private(scenario: &Scenario) -> (Cluster, String, Proxy) {
         .config()
         .weights(0, 1)
         .wait_timeout(3)
-        .line("server_retry_initial = 50ms")
-        .line("server_retry_max = 200ms");
+        .line("weir_server_retry_initial = 50ms")
+        .line("weir_server_retry_max = 200ms");
     let proxy = scenario.start(&cluster, &config);
     (cluster, database, proxy)
 }

@@ -3,59 +3,59 @@
 use super::*;
 
 pub(super) static TABLE: &[Parameter] = rows! {
-    "pool_mode" Global, words(&["session", "transaction"]), "session", Restart, Verdict::Honoured,
+    "weir_pool_mode" Global, words(&["session", "transaction"]), "session", Restart, Verdict::Honoured,
     "When a server connection goes back to the pool: at the end of the client's session, or of \
      each transaction.";
-    "pool_size" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
+    "weir_pool_size" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
     "Server connections, in use or idle, per node and (user, database). 0: as many as \
      num_init_children.";
-    "max_server_connections" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
+    "weir_max_server_connections" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
     "Server connections per node in all, beside one or two that look up catalogues at times. 0: \
      num_init_children times max_pool, Pgpool-II's bound.";
-    "min_pool_size" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
+    "weir_min_pool_size" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
     "Server connections per node and (user, database) that are kept open once they were needed.";
-    "workers" Global, int(0, 1024), "0", Restart, Verdict::Honoured,
+    "weir_workers" Global, int(0, 1024), "0", Restart, Verdict::Honoured,
     "Threads that serve clients. 0: one for every two processors, at least one.";
-    "query_wait_timeout" Global, S, "120", Reload, Verdict::Honoured,
+    "weir_query_wait_timeout" Global, S, "120", Reload, Verdict::Honoured,
     "How long a client may wait for a server connection before it gets an error. 0: for ever.";
-    "server_idle_timeout" Global, S, "600", Reload, Verdict::Honoured,
+    "weir_server_idle_timeout" Global, S, "600", Reload, Verdict::Honoured,
     "A server connection unused for so long is closed. 0: never. Where only \
      connection_life_time is set, that value holds.";
-    "server_lifetime" Global, S, "3600", Reload, Verdict::Honoured,
+    "weir_server_lifetime" Global, S, "3600", Reload, Verdict::Honoured,
     "A server connection older than this is closed when it next becomes idle. 0: never. Where it \
-     is not set and pool_mode is session: never.";
-    "server_login_timeout" Global, S, "15", Reload, Verdict::Honoured,
+     is not set and weir_pool_mode is session: never.";
+    "weir_server_login_timeout" Global, S, "15", Reload, Verdict::Honoured,
     "How long connecting and logging in to a server may take. 0: for ever.";
-    "server_retry_initial" Global, retry(), "200", Reload, Verdict::Honoured,
+    "weir_server_retry_initial" Global, retry(), "200", Reload, Verdict::Honoured,
     "The pause after a failed connection to a server; it doubles with each failure.";
-    "server_retry_max" Global, retry(), "5000", Reload, Verdict::Honoured,
+    "weir_server_retry_max" Global, retry(), "5000", Reload, Verdict::Honoured,
     "The longest pause between two attempts to connect to a server.";
-    "shutdown_timeout" Global, S, "0", Reload, Verdict::Honoured,
+    "weir_shutdown_timeout" Global, S, "0", Reload, Verdict::Honoured,
     "After SIGTERM, how long sessions may go on before they are ended. 0: as long as they like.";
-    "cancel_timeout" Global, S, "10", Reload, Verdict::Honoured,
+    "weir_cancel_timeout" Global, S, "10", Reload, Verdict::Honoured,
     "How long delivering a cancel request to a server may take. 0: for ever.";
-    "pipeline_limit" Global, int(16, 16_777_216), "65536", Reload, Verdict::Honoured,
+    "weir_pipeline_limit" Global, int(16, 16_777_216), "65536", Reload, Verdict::Honoured,
     "Messages of one client that may be unanswered; beyond it the client is not read from.";
-    "prepared_statement_bytes" Global, size(SizeUnit::Bytes, 1024), "1MB", Reload,
+    "weir_prepared_statement_bytes" Global, size(SizeUnit::Bytes, 1024), "1MB", Reload,
     Verdict::Honoured,
     "Memory for the texts of one client's prepared statements.";
-    "transaction_reads" Global, words(&["standby", "primary"]), "standby", Reload,
+    "weir_transaction_reads" Global, words(&["standby", "primary"]), "standby", Reload,
     Verdict::Honoured,
     "Where an explicit transaction that is neither READ ONLY nor REPEATABLE READ or stricter reads \
      before it writes. standby, as in Pgpool-II: where reads go, and on the primary from its first \
      write to its end. primary, the safe choice: all of it on the primary.";
-    "max_waiting_clients" Global, int(0, 1_000_000), "10000", Reload, Verdict::Honoured,
+    "weir_max_waiting_clients" Global, int(0, 1_000_000), "10000", Reload, Verdict::Honoured,
     "Clients beyond num_init_children that wait for a slot; the next one is refused.";
-    "catalogue_max_names" Global, int(100, 10_000_000), "50000", Restart, Verdict::Honoured,
+    "weir_catalogue_max_names" Global, int(100, 10_000_000), "50000", Restart, Verdict::Honoured,
     "Names of one database's catalogue that are kept: its functions, and relations, types and \
      operators that a standby cannot stand in for. If there are more, statements that name \
      relations or functions of users go to the primary. relcache_size counts if it is more.";
-    "catalogue_timeout" Global, S, "10", Restart, Verdict::Honoured,
+    "weir_catalogue_timeout" Global, S, "10", Restart, Verdict::Honoured,
     "How long looking up a catalogue may take, after connecting. 0: for ever.";
-    "learned_writers_max" Global, int(0, 1_000_000), "1000", Restart, Verdict::Honoured,
+    "weir_learned_writers_max" Global, int(0, 1_000_000), "1000", Restart, Verdict::Honoured,
     "Functions and statements of one database that are remembered because a standby has refused \
      them as writing.";
-    "learned_writers_expire" Global, S, "3600", Restart, Verdict::Honoured,
+    "weir_learned_writers_expire" Global, S, "3600", Restart, Verdict::Honoured,
     "How long each of them is remembered. 0: for ever.";
 };
 

@@ -107,7 +107,7 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "Clients that are served at a time.";
     "max_pool" Global, int(1, 1_000_000), "4", Restart, Verdict::Honoured,
     "Times num_init_children: the bound of server connections per node, unless \
-     max_server_connections is set.";
+     weir_max_server_connections is set.";
     "child_life_time" Global, S, "300", Restart, ignored(STATIC),
     "In Pgpool-II an idle process ends after this, which closes its server connections. 0: never.";
     "child_max_connections" Global, int(0, INT_MAX), "0", Restart, ignored(STATIC),
@@ -182,7 +182,7 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "Where the catalogue is asked. load_balance_node: a standby, unless the catalogue was changed \
      through this proxy just before. The other one is asked where that one cannot be.";
     "relcache_size" Global, int(0, INT_MAX), "256", Restart, Verdict::Honoured,
-    "Names of one database's catalogue that are kept; catalogue_max_names counts if it is more.";
+    "Names of one database's catalogue that are kept; weir_catalogue_max_names counts if it is more.";
     "relcache_expire" Global, S, "0", Restart, Verdict::Honoured,
     "Age at which what is known of a catalogue is looked up anew. 0: only when it was changed \
      through this proxy.";
