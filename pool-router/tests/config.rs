@@ -526,7 +526,7 @@ fn secrets_are_never_shown() {
 fn a_reload_knows_what_has_to_wait_for_a_restart() {
     let old = settings("port = 1 log_connections = off num_init_children = 32");
     let new = settings("port = 2 log_connections = on weir_pool_mode = transaction");
-    assert_eq!(old.needs_restart(&new), ["weir_pool_mode", "port"]);
+    assert_eq!(old.needs_restart(&new), ["port", "weir_pool_mode"]);
     assert_eq!(old.needs_restart(&old), ["port"; 0]);
 }
 
