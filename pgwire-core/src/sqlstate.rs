@@ -125,6 +125,13 @@ impl SqlState {
         }
     }
 
+    /// Whether a server that says so, in an error or in a warning, is about to close the connection
+    /// because it shuts down, has crashed or takes no connections now (`57P01`, `57P02`, `57P03`).
+    #[must_use]
+    pub fn is_server_leaving(self) -> bool {
+        matches!(self, Self::ADMIN_SHUTDOWN | Self::CRASH_SHUTDOWN | Self::CANNOT_CONNECT_NOW)
+    }
+
     /// The class: the first two characters.
     #[must_use]
     pub const fn class(self) -> [u8; 2] {

@@ -32,9 +32,6 @@ const REFUSALS: [&[u8; 5]; 5] = [b"25006", b"0A000", b"42P01", b"40001", b"58P01
 /// Of these, those that the same statement will meet again.
 const LASTING: [&[u8; 5]; 2] = [b"25006", b"0A000"];
 
-/// SQLSTATEs of its shutdown or crash.
-const LEAVING: [&[u8; 5]; 3] = [b"57P01", b"57P02", b"57P03"];
-
 /// What lets a statement be asked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Occasion {
@@ -186,10 +183,10 @@ impl<S> Relay<S> {
                 BackendTag::ERROR => {
                     let Ok(error) = ErrorOrNotice::parse(frame) else { return Beginning::Answer };
                     let Some(code) = error.code() else { return Beginning::Answer };
-                    let code = code.as_bytes();
-                    if LEAVING.contains(&code) {
+                    if code.is_server_leaving() {
                         return Beginning::Refusal(None);
                     }
+                    let code = code.as_bytes();
                     if !REFUSALS.contains(&code) {
                         return Beginning::Answer;
                     }

@@ -127,7 +127,12 @@ impl<S> Relay<S> {
         };
         let fatal = tag == BackendTag::ERROR
             && ErrorOrNotice::parse_prefix(frame).is_ok_and(|error| error.is_fatal());
-        let mut after = if fatal { After::Lost } else { After::Nothing };
+        // A server that is shut down at once says so in a warning, whose end may come later.
+        let leaving = matches!(verdict, Verdict::Asynchronous { during: None })
+            && tag == BackendTag::NOTICE
+            && ErrorOrNotice::parse_prefix(frame)
+                .is_ok_and(|notice| notice.code().is_some_and(SqlState::is_server_leaving));
+        let mut after = if fatal || leaving { After::Lost } else { After::Nothing };
         let serving = matches!(self.phase, Phase::Ready);
         let forward = match verdict {
             Verdict::Reply(disposition) | Verdict::CopyIn(disposition) => {
@@ -170,6 +175,7 @@ impl<S> Relay<S> {
                 BackendTag::PARAMETER_STATUS => self.parameter_reported(frame, during),
                 // Said by a server that is about to leave while nothing was asked of it.
                 BackendTag::ERROR => false,
+                _ if leaving => false,
                 _ => during != Some(Disposition::Swallow),
             },
         };
