@@ -30,6 +30,7 @@ use crate::link::Link;
 use crate::login::{ConnectError, LoginPlan};
 use crate::pool::{Acquire, FailureKind, Limits, Order, Outcome, Pool, View};
 use crate::sizes::size;
+use crate::tally::Tally;
 
 /// Identities that are remembered at most. Beyond it, those without clients and connections are
 /// forgotten; if all are in use, logins with yet another one are refused.
@@ -141,6 +142,7 @@ pub struct Hub<S, D> {
     /// Cancel requests under way.
     cancels: usize,
     catalogues: Catalogues,
+    tally: Tally,
     shutdown: Option<Shutdown>,
 }
 
@@ -159,6 +161,7 @@ impl<S, D: Clone> Hub<S, D> {
             .collect();
         Self {
             catalogues: Catalogues::new(&settings),
+            tally: Tally::default(),
             settings,
             nodes,
             identities: Slab::new(),
@@ -331,6 +334,17 @@ impl<S, D: Clone> Hub<S, D> {
         self.clients.is_empty() && self.cancels == 0
     }
 
+    /// What has been counted since the start, by sessions in their order of telling.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// A session has counted this.
+    pub(crate) fn count(&mut self, tally: &Tally) {
+        self.tally.add(tally);
+    }
+
     /// Clients, from their accepting to the return of their last server connection.
     #[must_use]
     pub fn client_count(&self) -> usize {
@@ -425,6 +439,7 @@ impl<S, D: Clone> Hub<S, D> {
         let Some(identity) = self.identity_of(key) else { return };
         let database = String::from_utf8_lossy(&identity.database);
         let new = self.catalogues.learn(&identity.database, learned, now);
+        self.tally.learned += u64::from(!new.functions.is_empty() || new.statement.is_some());
         for function in &new.functions {
             tracing::info!(
                 %database,

@@ -24,5 +24,6 @@ pub mod relay;
 pub mod route;
 pub mod rules;
 mod sizes;
+pub mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -96,7 +96,7 @@ async fn serve(context: Arc<Context>, executor: Arc<Executor<'static>>) -> io::R
         }
     }
     drop(upkeep);
-    tracing::info!("all clients have left");
+    tracing::info!("all clients have left; {}", shared.with_hub(|hub, _| hub.tally()));
     Ok(())
 }
 

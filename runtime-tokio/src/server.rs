@@ -85,7 +85,7 @@ async fn serve(context: Arc<Context>) -> io::Result<()> {
         }
     }
     upkeep.abort();
-    tracing::info!("all clients have left");
+    tracing::info!("all clients have left; {}", shared.with_hub(|hub, _| hub.tally()));
     Ok(())
 }
 

@@ -193,6 +193,7 @@ macro_rules! suite {
             settings::discard_all,
             settings::settings_do_not_pin,
             settings::settings_are_their_clients_own,
+            catalogue::rare_events_are_counted,
             catalogue::facts_decide,
             catalogue::foreign_tables,
             catalogue::hidden_calls,

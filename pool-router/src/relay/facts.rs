@@ -158,7 +158,19 @@ impl Session {
             verdict.target = Target::Primary(Reason::Learned);
             verdict.effects.writes = true;
         }
+        if let Target::Primary(reason) = verdict.target {
+            self.count_doubt(reason);
+        }
         verdict
+    }
+
+    fn count_doubt(&mut self, reason: Reason) {
+        match reason {
+            Reason::NotParsable(_) => self.tally.get_or_insert_default().not_parsable += 1,
+            Reason::UnknownStatement => self.tally.get_or_insert_default().unknown_statements += 1,
+            _ => return,
+        }
+        tracing::debug!("a statement goes to the primary: {reason}");
     }
 
     /// What a statement demands.

@@ -147,6 +147,7 @@ impl<S> Relay<S> {
             self.session.head = None;
             self.session.chosen = None;
             self.session.healing = true;
+            self.session.tally.get_or_insert_default().healed += 1;
             if self.session.transaction.is_new() {
                 self.session.transaction.close();
             } else if self.session.transaction.block() == Block::Open {

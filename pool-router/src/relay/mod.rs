@@ -59,6 +59,7 @@ use crate::outbox::Outbox;
 use crate::pool::FailureKind;
 use crate::route::{AfterWrite, Balancer};
 use crate::rules::FunctionMemo;
+use crate::tally::Tally;
 
 use demand::{Change, Demand};
 use heal::Occasion;
@@ -238,6 +239,8 @@ struct Session {
     lexing: Lexing,
     /// The worker's, while the relay is driven.
     shapes: Option<Box<ShapeCache>>,
+    /// What the hub is to count.
+    tally: Option<Box<Tally>>,
     /// What the function lists were already asked.
     functions: FunctionMemo,
     balancer: Balancer,
@@ -378,6 +381,7 @@ impl<S> Relay<S> {
             session: Session {
                 lexing: Lexing::default(),
                 shapes: None,
+                tally: None,
                 functions: FunctionMemo::default(),
                 balancer: Balancer::new(settings, seed),
                 pinned: false,
@@ -442,7 +446,7 @@ impl<S> Relay<S> {
         if matches!(self.phase, Phase::Finished) {
             return Turn::Finished;
         }
-        if self.doorbell || self.wants.any() {
+        if self.needs_service() {
             return Turn::Service;
         }
         for _ in 0..MAX_ROUNDS {
@@ -460,7 +464,7 @@ impl<S> Relay<S> {
                 self.deriving = true;
                 return Turn::Derive(job);
             }
-            if self.doorbell || self.wants.any() {
+            if self.needs_service() {
                 return Turn::Service;
             }
             if !progress {
@@ -468,6 +472,10 @@ impl<S> Relay<S> {
             }
         }
         Turn::Yield
+    }
+
+    fn needs_service(&self) -> bool {
+        self.doorbell || self.wants.any() || self.session.tally.is_some()
     }
 
     /// Whether another round would change nothing: this costs less to find out than to go through
@@ -504,6 +512,9 @@ impl<S> Relay<S> {
         }
         while let Some(server) = self.wants.discard.pop() {
             hub.discard(server, now);
+        }
+        if let Some(tally) = self.session.tally.take() {
+            hub.count(&tally);
         }
         if let Some(key) = self.pool_key {
             if let Some((node, learned)) = self.wants.learned.take() {

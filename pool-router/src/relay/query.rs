@@ -714,6 +714,7 @@ impl<S> Relay<S> {
     /// The transaction, whose status was this, is given up on its standby, to go on on the primary.
     pub(super) fn leave_node(&mut self, status: TransactionStatus) {
         self.session.chosen = None;
+        self.session.tally.get_or_insert_default().moved += 1;
         if let Some(before) = self.session.transaction.displaced(status, &self.client.params) {
             self.client.params = before;
         }

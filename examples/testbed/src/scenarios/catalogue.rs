@@ -312,3 +312,34 @@ pub fn first_login_with_parameters(scenario: &Scenario) {
     first.close();
     second.close();
 }
+
+/// What routing could not read, had to heal or had to move is counted, and told at the end.
+pub fn rare_events_are_counted(scenario: &Scenario) {
+    let cluster = Cluster::shared();
+    let database = cluster.create_database_with(
+        "CREATE TABLE t (a int); INSERT INTO t VALUES (1); CREATE SEQUENCE numbers;
+         CREATE FUNCTION f_hidden() RETURNS void LANGUAGE plpgsql STABLE
+             AS $$BEGIN EXECUTE 'SELECT next' || 'val(''num' || 'bers'')'; END$$;",
+    );
+    let mut proxy = scenario.start(cluster, &scenario.config().weights(0, 1));
+    let mut client = proxy.connect(&database);
+    client.query("SELECT f_hidden()").ok();
+    for sql in ["BEGIN", "SELECT a FROM t", "UPDATE t SET a = 2", "COMMIT"] {
+        client.query(sql).ok();
+    }
+    assert!(!client.query("SELECT 'never closed").errors.is_empty());
+    assert!(!client.query("FROBNICATE t").errors.is_empty());
+    client.close();
+    assert!(proxy.stop().success());
+    let log = proxy.log();
+    let told = log.lines().find(|line| line.contains("all clients have left")).unwrap_or(&log);
+    for count in [
+        "not readable: 1,",
+        "unknown kind: 1,",
+        "refusal: 1;",
+        "moved to the primary: 1;",
+        "learned: 1",
+    ] {
+        assert!(told.contains(count), "{count}: {told}");
+    }
+}
