@@ -95,6 +95,8 @@ struct Body {
     /// Bit n: depth n holds the arguments of a function in whose syntax `FROM` is a word.
     from_arguments: u64,
     expects: Expects,
+    /// The name read last is that of a relation that is read: one behind it is its alias.
+    named_relation: bool,
     /// The depth at which a call of `set_config` was opened.
     set_config: Option<usize>,
     /// `INTO` was read.
@@ -121,6 +123,7 @@ impl Body {
             from_clauses: 0,
             from_arguments: 0,
             expects: Expects::Other,
+            named_relation: false,
             set_config: None,
             into: false,
             merge: false,
@@ -411,6 +414,7 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
             body.qualifier = None;
         }
         let next = self.lexer.peek();
+        let names_relation = body.expects == Expects::Relation;
         // Behind a relation that is changed stand its columns.
         if next == Some(b'(') && body.expects != Expects::Changed {
             self.call(body, token, quoted);
@@ -422,6 +426,8 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
         } else if next == Some(b'.') && is_temporary_schema(self.text(token)) {
             self.check_system_name(token);
         }
+        body.named_relation =
+            names_relation && body.expects == Expects::Other && next != Some(b'(');
         body.before = Before::Name;
         body.qualifier = Some(token);
     }
@@ -526,6 +532,7 @@ impl<'a, F: Facts> Classifier<'a, '_, F> {
             // methods.
             Before::TypeCast | Before::As | Before::Close => return,
             Before::Keyword(Keyword::Tablesample | Keyword::Ordinality) => return,
+            Before::Name if body.named_relation && !dotted => return,
             // Common table expressions with column lists.
             Before::Comma | Before::Keyword(Keyword::With | Keyword::Recursive)
                 if body.in_cte_list() && !dotted =>
