@@ -365,7 +365,7 @@ mod tests {
         );
         let errors = PoolPasswd::parse("pool_passwd", &text).unwrap_err();
         let problems: Vec<_> =
-            errors.0.iter().map(|e| (e.origin.line, e.problem.clone())).collect();
+            errors.0.iter().map(|e| (e.origin.line_number(), e.problem.clone())).collect();
         assert_eq!(
             problems,
             [

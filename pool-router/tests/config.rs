@@ -155,7 +155,7 @@ log_min_messages = warning
     assert!(settings.enable_pool_hba && settings.ssl);
     let said: Vec<_> = notices
         .iter()
-        .map(|n| (n.level, n.origin.as_ref().and_then(|o| o.line).unwrap_or(0)))
+        .map(|n| (n.level, n.origin.as_ref().and_then(|o| o.line_number()).unwrap_or(0)))
         .collect();
     assert_eq!(
         said,

@@ -3,34 +3,69 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Where something was written: a file as the caller named it, and a line of it.
+/// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Origin {
-    /// The file's name, as given to the loader or found in an `include`.
-    pub file: Arc<str>,
-    /// The line, counted from 1; `None` when the file as a whole is meant.
-    pub line: Option<u32>,
+pub enum Origin {
+    /// What Pgpool-II's container image sets where there is no `pgpool.conf`.
+    Image,
+    /// A line of a file.
+    Line {
+        /// The file's name, as given to the loader or found in an `include`.
+        file: Arc<str>,
+        /// The line, counted from 1.
+        line: u32,
+    },
+    /// A file or folder as a whole.
+    File(Arc<str>),
+    /// An environment variable, by its name.
+    Variable(Arc<str>),
+    /// `--set` on the command line.
+    Flag,
 }
 
 impl Origin {
     /// A line of a file.
     #[must_use]
     pub fn line(file: &Arc<str>, line: u32) -> Self {
-        Self { file: Arc::clone(file), line: Some(line) }
+        Self::Line { file: Arc::clone(file), line }
     }
 
     /// A file as a whole.
     #[must_use]
     pub fn whole(file: &Arc<str>) -> Self {
-        Self { file: Arc::clone(file), line: None }
+        Self::File(Arc::clone(file))
+    }
+
+    /// An environment variable.
+    #[must_use]
+    pub fn variable(name: &str) -> Self {
+        Self::Variable(Arc::from(name))
+    }
+
+    /// The line, counted from 1, where there is one.
+    #[must_use]
+    pub fn line_number(&self) -> Option<u32> {
+        match self {
+            Self::Line { line, .. } => Some(*line),
+            Self::Image | Self::File(_) | Self::Variable(_) | Self::Flag => None,
+        }
+    }
+
+    /// Whether both are of the same kind: lines of files, variables, flags. Only among those does
+    /// what is repeated add up.
+    pub(crate) fn same_kind(&self, other: &Self) -> bool {
+        core::mem::discriminant(self) == core::mem::discriminant(other)
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{}:{line}", self.file),
-            None => f.write_str(&self.file),
+        match self {
+            Self::Image => f.write_str("default without pgpool.conf"),
+            Self::Line { file, line } => write!(f, "{file}:{line}"),
+            Self::File(file) => f.write_str(file),
+            Self::Variable(name) => write!(f, "environment {name}"),
+            Self::Flag => f.write_str("flag --set"),
         }
     }
 }
@@ -162,7 +197,10 @@ pub enum Problem {
         path: String,
     },
     /// Not one backend is configured.
-    #[error("no backend is configured; accepted: at least backend_hostname0 and backend_port0")]
+    #[error(
+        "no backend is configured; accepted: at least backend_hostname0 in the file, or \
+         PGPOOL_PARAMS_BACKEND_HOSTNAME0 in the environment"
+    )]
     NoBackend,
     /// Two nodes both claim to be the primary.
     #[error(

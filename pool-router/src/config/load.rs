@@ -1,6 +1,7 @@
 //! Files to settings: includes, the verdict of each line, and what only the whole can show.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -22,40 +23,107 @@ pub struct Loaded {
     pub notices: Vec<Notice>,
 }
 
+/// A value from elsewhere than a file.
+#[derive(Clone)]
+pub struct Given {
+    /// The parameter, with its node id, in any letter case.
+    pub name: String,
+    /// The value; no quotes, nothing is cut off.
+    pub value: Zeroizing<String>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.origin)
+    }
+}
+
+/// Everything that values come from, in the order of precedence: what comes later overrules.
+/// The defaults of the table are below all of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Sources<'a> {
+    /// Values for parameters that nothing else sets.
+    pub defaults: &'a [Given],
+    /// The name and the text of `pgpool.conf`.
+    pub file: Option<(&'a str, &'a str)>,
+    /// Values from elsewhere, those that overrule others last.
+    pub given: &'a [Given],
+    /// Whether there must be a backend. Without, a file can be checked whose backends come from an
+    /// environment that is not at hand.
+    pub backends_needed: bool,
+}
+
 /// The port of a server whose host alone is set: PostgreSQL's own default.
-const DEFAULT_BACKEND_PORT: u16 = 5432;
+pub(super) const DEFAULT_BACKEND_PORT: u16 = 5432;
+pub(super) const DEFAULT_BACKEND_PORT_TEXT: &str = "5432";
 
 /// The socket directory of a server whose port alone is set.
 const DEFAULT_BACKEND_SOCKET_DIR: &str = "/var/run/postgresql";
 
-/// Reads the text of `pgpool.conf`.
+/// Reads the text of `pgpool.conf`, with nothing beside it.
 ///
 /// `file` names it in messages, and relative includes are resolved against its directory.
 /// `include` reads one more file: it gets the path and answers the text, or why there is none.
 ///
 /// # Errors
 ///
-/// Every fault of every line, and those of the whole: no backend, several primaries, settings
-/// that contradict each other.
+/// As [`load_sources`].
 pub fn load(
     file: &str,
     text: &str,
     include: &mut dyn FnMut(&str) -> Result<String, String>,
 ) -> Result<Loaded, ConfigErrors> {
-    let file: Arc<str> = Arc::from(file);
+    let file = Some((file, text));
+    let sources = Sources { defaults: &[], file, given: &[], backends_needed: true };
+    load_sources(&sources, include)
+}
+
+/// Makes settings of all sources. `include` reads a file that an `include` names.
+///
+/// # Errors
+///
+/// Every fault of every line and value, and those of the whole: no backend, several primaries,
+/// settings that contradict each other.
+pub fn load_sources(
+    sources: &Sources<'_>,
+    include: &mut dyn FnMut(&str) -> Result<String, String>,
+) -> Result<Loaded, ConfigErrors> {
+    let name = sources.file.map_or("the configuration", |(name, _)| name);
     let mut loader = Loader {
         include,
+        whole: Origin::whole(&Arc::from(name)),
+        backends_needed: sources.backends_needed,
         files: Vec::new(),
         values: Values::default(),
         errors: Vec::new(),
         notices: Vec::new(),
     };
-    loader.read(&file, text, 0);
-    loader.finish(&file)
+    if let Some((name, text)) = sources.file {
+        loader.read(&Arc::from(name), text, 0);
+    }
+    loader.say_what_the_environment_changes(sources);
+    for given in sources.given {
+        loader.give(given);
+    }
+    for given in sources.defaults {
+        let absent = match table::find(&given.name) {
+            Found::Row(row, node) => loader.values.stored(row.name, node).is_none(),
+            _ => true,
+        };
+        if absent {
+            loader.give(given);
+        }
+    }
+    loader.finish()
 }
 
 struct Loader<'i> {
     include: &'i mut dyn FnMut(&str) -> Result<String, String>,
+    /// The place of what is wrong with all of it together.
+    whole: Origin,
+    backends_needed: bool,
     /// The files in the order of their reading; errors are reported in it.
     files: Vec<Arc<str>>,
     values: Values,
@@ -77,7 +145,7 @@ impl Loader<'_> {
             .map(|assignment| assignment.line)
             .collect();
         self.errors.extend(scanned.errors.into_iter().map(|ConfigError { origin, problem }| {
-            let spilt = origin.line.is_some_and(|line| secret_lines.contains(&line));
+            let spilt = origin.line_number().is_some_and(|line| secret_lines.contains(&line));
             ConfigError { origin, problem: if spilt { hide(problem) } else { problem } }
         }));
         for assignment in scanned.assignments {
@@ -87,7 +155,8 @@ impl Loader<'_> {
                 continue;
             }
             let spilt = secret_lines.contains(&assignment.line);
-            if let Err(problem) = self.assign(assignment, &origin) {
+            let Assignment { name, value, .. } = assignment;
+            if let Err(problem) = self.assign(name, value, &origin) {
                 let problem = if spilt { hide(problem) } else { problem };
                 self.errors.push(ConfigError { origin, problem });
             }
@@ -113,8 +182,55 @@ impl Loader<'_> {
         }
     }
 
-    fn assign(&mut self, line: Assignment, origin: &Origin) -> Result<(), Problem> {
-        let Assignment { name, value: text, .. } = line;
+    fn give(&mut self, given: &Given) {
+        let Given { name, value, origin } = given;
+        if let Err(problem) = self.assign(name.clone(), (**value).clone(), origin) {
+            self.errors.push(ConfigError { origin: origin.clone(), problem });
+        }
+    }
+
+    /// One notice for all variables beside a file: Pgpool-II's image ignores them there.
+    fn say_what_the_environment_changes(&mut self, sources: &Sources<'_>) {
+        if sources.file.is_none() {
+            return;
+        }
+        let mut overruling = Vec::new();
+        let mut adding = Vec::new();
+        for given in sources.given {
+            let (Origin::Variable(variable), Found::Row(row, node)) =
+                (&given.origin, table::find(&given.name))
+            else {
+                continue;
+            };
+            let row = renamed(row);
+            match self.values.0.get(&(row.name, node)) {
+                Some(line) if row.kind.parse(&line.text) != row.kind.parse(&given.value) => {
+                    overruling.push(format!("{variable} ({})", line.origin));
+                }
+                Some(_) => {}
+                None => adding.push(variable.to_string()),
+            }
+        }
+        let (level, mut text) = if overruling.is_empty() {
+            (Level::Notice, String::new())
+        } else {
+            let text = format!(" {} overrule what the file says;", overruling.join(", "));
+            (Level::Warning, text)
+        };
+        if !adding.is_empty() {
+            text += &format!(" {} add to it;", adding.join(", "));
+        }
+        if !text.is_empty() {
+            let text = format!(
+                "environment variables count beside pgpool.conf, unlike in Pgpool-II's \
+                 image:{}",
+                text.trim_end_matches(';')
+            );
+            self.notices.push(Notice { level, origin: None, text });
+        }
+    }
+
+    fn assign(&mut self, name: String, text: String, origin: &Origin) -> Result<(), Problem> {
         let (row, node) = match table::find(&name) {
             Found::Row(row, node) => (row, node),
             Found::NodeIdMissing(name) => return Err(Problem::NodeIdMissing { name }),
@@ -141,7 +257,7 @@ impl Loader<'_> {
                     origin: Some(origin.clone()),
                     text: format!("`{name}` is an old name, taken for `{new}`"),
                 });
-                table::parameters().find(|row| row.name == new).unwrap_or(row)
+                renamed(row)
             }
             _ => row,
         };
@@ -160,7 +276,7 @@ impl Loader<'_> {
     ) {
         let key = (target.name, node);
         let old_name = written.name != target.name;
-        let earlier = self.values.0.get(&key);
+        let earlier = self.values.0.get(&key).filter(|earlier| earlier.origin.same_kind(origin));
         // Versions that know both names heed the new one only.
         if old_name && earlier.is_some_and(|earlier| !earlier.old_name) {
             return;
@@ -176,21 +292,26 @@ impl Loader<'_> {
         self.values.0.insert(key, stored);
     }
 
-    fn finish(mut self, file: &Arc<str>) -> Result<Loaded, ConfigErrors> {
+    fn finish(mut self) -> Result<Loaded, ConfigErrors> {
         self.say_what_is_ignored();
-        let backends = self.backends(file);
+        let backends = self.backends();
         let values = core::mem::take(&mut self.values);
         let settings = Settings { backends, ..Settings::from_values(values) };
-        self.check(&settings, file);
+        self.check(&settings);
 
         let files = &self.files;
-        let position = |origin: &Origin| {
-            let file = files.iter().position(|file| *file == origin.file);
-            (file, origin.line.unwrap_or(u32::MAX))
+        let position = |origin: &Origin| match origin {
+            Origin::Line { file, line } => {
+                (files.iter().position(|read| read == file).unwrap_or(usize::MAX), *line)
+            }
+            Origin::File(file) => {
+                (files.iter().position(|read| read == file).unwrap_or(usize::MAX), u32::MAX)
+            }
+            Origin::Image | Origin::Variable(_) | Origin::Flag => (usize::MAX, 0),
         };
         if self.errors.is_empty() {
-            self.notices
-                .sort_by_key(|n| n.origin.as_ref().map_or((Some(usize::MAX), u32::MAX), &position));
+            let last = (usize::MAX, u32::MAX);
+            self.notices.sort_by_key(|n| n.origin.as_ref().map_or(last, &position));
             Ok(Loaded { settings, notices: self.notices })
         } else {
             self.errors.sort_by_key(|e| position(&e.origin));
@@ -198,11 +319,12 @@ impl Loader<'_> {
         }
     }
 
-    /// One notice for each reason, naming all parameters it applies to.
+    /// One notice for all parameters that nobody will miss, and a warning for each reason why
+    /// another behaviour is to be expected.
     fn say_what_is_ignored(&mut self) {
         struct Group {
-            reason: &'static str,
-            level: Level,
+            /// `None`: the notice.
+            reason: Option<&'static str>,
             origin: Origin,
             names: Vec<String>,
         }
@@ -216,28 +338,24 @@ impl Loader<'_> {
                 continue;
             }
             let name = format!("`{}`", with_node((*name, *node)));
+            let reason = (level == Level::Warning).then_some(reason);
             match groups.iter_mut().find(|group| group.reason == reason) {
                 Some(group) => {
                     group.names.push(name);
-                    group.level = group.level.max(level);
-                    // Lines are comparable within a file only; the first one seen is good enough
-                    // across files.
-                    if group.origin.file == stored.origin.file && stored.origin < group.origin {
-                        group.origin = stored.origin.clone();
-                    }
+                    group.origin = earlier_line(&group.origin, &stored.origin).clone();
                 }
-                None => groups.push(Group {
-                    reason,
-                    level,
-                    origin: stored.origin.clone(),
-                    names: vec![name],
-                }),
+                None => {
+                    groups.push(Group { reason, origin: stored.origin.clone(), names: vec![name] })
+                }
             }
         }
-        self.notices.extend(groups.into_iter().map(|group| Notice {
-            level: group.level,
-            origin: Some(group.origin),
-            text: format!("no effect: {}: {}", group.names.join(", "), group.reason),
+        self.notices.extend(groups.into_iter().map(|Group { reason, origin, names }| {
+            let names = names.join(", ");
+            let (level, text) = match reason {
+                Some(reason) => (Level::Warning, format!("no effect: {names}: {reason}")),
+                None => (Level::Notice, format!("no effect here (--check says why): {names}")),
+            };
+            Notice { level, origin: Some(origin), text }
         }));
     }
 
@@ -249,7 +367,7 @@ impl Loader<'_> {
         self.values.stored(name, node).map(|stored| stored.origin.clone())
     }
 
-    fn backends(&mut self, file: &Arc<str>) -> Vec<Backend> {
+    fn backends(&mut self) -> Vec<Backend> {
         let ids: BTreeSet<u16> = self
             .values
             .0
@@ -261,16 +379,19 @@ impl Loader<'_> {
         if backends.is_empty() {
             // A faulty backend line would be followed by the complaint that there is none.
             let faulty = self.errors.iter().any(|e| e.problem.names("backend_"));
-            if !faulty {
-                let origin = Origin::whole(file);
+            if self.backends_needed && !faulty {
+                let origin = self.whole.clone();
                 self.errors.push(ConfigError { origin, problem: Problem::NoBackend });
+            } else if !faulty {
+                let text = format!("{}; pgweir does not start without", Problem::NoBackend);
+                self.notice(Some(self.whole.clone()), text);
             }
         }
         let mut flagged = backends.iter().filter(|node| node.flag.always_primary);
         if let (Some(first), Some(second)) = (flagged.next(), flagged.next()) {
             let problem = Problem::SeveralPrimaries { first: first.id, second: second.id };
             let origin =
-                self.origin("backend_flag", Some(second.id)).unwrap_or_else(|| Origin::whole(file));
+                self.origin("backend_flag", Some(second.id)).unwrap_or_else(|| self.whole.clone());
             self.errors.push(ConfigError { origin, problem });
         }
         backends
@@ -354,10 +475,10 @@ impl Loader<'_> {
         })
     }
 
-    fn check(&mut self, settings: &Settings, file: &Arc<str>) {
+    fn check(&mut self, settings: &Settings) {
         let mut wrong = |name: &str, accepted: String| {
             let found = settings.value(name).unwrap_or_default().to_owned();
-            let origin = settings.origin(name).cloned().unwrap_or_else(|| Origin::whole(file));
+            let origin = settings.origin(name).cloned().unwrap_or_else(|| self.whole.clone());
             let problem = Problem::Contradiction { name: name.to_owned(), found, accepted };
             self.errors.push(ConfigError { origin, problem });
         };
@@ -377,10 +498,10 @@ impl Loader<'_> {
             );
         }
         if settings.listen_addresses.is_empty() && settings.unix_socket_directories.is_empty() {
-            let origin = Origin::whole(file);
+            let origin = self.whole.clone();
             self.errors.push(ConfigError { origin, problem: Problem::NothingToListenOn });
         }
-        self.check_rules(settings, file);
+        self.check_rules(settings);
         let balanced = settings.load_balance_mode && !settings.backends.is_empty();
         if balanced && settings.backends.iter().all(|node| node.weight == 0.0) {
             self.notice(
@@ -393,11 +514,9 @@ impl Loader<'_> {
 
 impl Loader<'_> {
     /// The lists that route statements and sessions.
-    fn check_rules(&mut self, settings: &Settings, file: &Arc<str>) {
-        let place = |name: &str| {
-            let origin = settings.origin(name).cloned();
-            origin.unwrap_or_else(|| Origin::whole(file))
-        };
+    fn check_rules(&mut self, settings: &Settings) {
+        let whole = self.whole.clone();
+        let place = |name: &str| settings.origin(name).cloned().unwrap_or_else(|| whole.clone());
         match Rules::compile(settings) {
             Ok(rules) => {
                 let absent = rules
@@ -447,6 +566,26 @@ impl Problem {
             _ => return false,
         };
         name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+    }
+}
+
+/// Lines are comparable within a file only; across files the first one seen is good enough.
+fn earlier_line<'a>(seen: &'a Origin, next: &'a Origin) -> &'a Origin {
+    match (seen, next) {
+        (Origin::Line { file: a, line: first }, Origin::Line { file: b, line: second })
+            if a == b && second < first =>
+        {
+            next
+        }
+        _ => seen,
+    }
+}
+
+/// The row that a value is kept in: of an old name, the new one's.
+fn renamed(row: &'static Parameter) -> &'static Parameter {
+    match row.verdict {
+        Verdict::Renamed(new) => table::parameters().find(|row| row.name == new).unwrap_or(row),
+        _ => row,
     }
 }
 

@@ -18,7 +18,7 @@ pub mod units;
 mod value;
 
 pub use error::{ConfigError, ConfigErrors, Level, Notice, Origin, Problem};
-pub use load::{Loaded, load};
+pub use load::{Given, Loaded, Sources, load, load_sources};
 pub use settings::{
     Backend, BackendFlags, BackendHost, ClusteringMode, DisableLoadBalanceOnWrite, ListenAddress,
     LogLevel, PoolMode, Settings, TransactionReads,

@@ -106,7 +106,8 @@ fn verdict(row: &Parameter) -> String {
         Verdict::Refused { reason, except } => {
             format!("only {}: {reason}", except.join(", "))
         }
-        Verdict::Renamed(new) => format!("taken for {new}, with a warning"),
+        Verdict::Mapped(to) => format!("mapped: {to}"),
+        Verdict::Renamed(new) => format!("mapped: taken for {new}, with a warning"),
     }
 }
 

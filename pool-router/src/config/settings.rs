@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::error::Origin;
+use super::load::{DEFAULT_BACKEND_PORT, DEFAULT_BACKEND_PORT_TEXT};
 use super::table::{self, Change, Found, parameters};
 use super::value::{HIDDEN, Values};
 
@@ -304,6 +305,11 @@ impl Settings {
         Some(match self.values.stored(row.name, node) {
             Some(stored) if stored.is_secret() && !stored.text.is_empty() => HIDDEN,
             Some(stored) => &stored.text,
+            None if row.name == "backend_port"
+                && node.is_some_and(|id| self.has_default_port(id)) =>
+            {
+                DEFAULT_BACKEND_PORT_TEXT
+            }
             // The one default that depends on another setting.
             None if row.name == "weir_server_lifetime" && self.server_lifetime.is_none() => "0",
             None => row.default,
@@ -342,6 +348,10 @@ impl Settings {
             .map(|(name, node)| node.map_or((*name).to_owned(), |node| format!("{name}{node}")))
             .filter(|name| self.raw(name) != new.raw(name))
             .collect()
+    }
+
+    fn has_default_port(&self, id: u16) -> bool {
+        self.backend(id).is_some_and(|node| node.port == DEFAULT_BACKEND_PORT)
     }
 
     fn raw(&self, name: &str) -> Option<&str> {

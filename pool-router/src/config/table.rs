@@ -209,6 +209,8 @@ pub enum Verdict {
         /// Values that are accepted nevertheless; empty: none is.
         except: &'static [&'static str],
     },
+    /// Does what it says in terms of something else that pgweir has.
+    Mapped(&'static str),
     /// The old name of another parameter, which takes the value.
     Renamed(&'static str),
 }
@@ -393,7 +395,7 @@ mod tests {
                         assert!(row.kind.parse(text).is_some(), "{}: {text}", row.name);
                     }
                 }
-                Verdict::Honoured => {}
+                Verdict::Honoured | Verdict::Mapped(_) => {}
             }
         }
     }

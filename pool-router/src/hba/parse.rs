@@ -388,7 +388,7 @@ mod tests {
 
     /// The line that decides; 0 for none.
     fn deciding_line(hba: &Hba, facts: &ConnectionFacts<'_>) -> u32 {
-        hba.decide(facts).and_then(|record| record.origin.line).unwrap_or(0)
+        hba.decide(facts).and_then(|record| record.origin.line_number()).unwrap_or(0)
     }
 
     fn facts<'a>(from: &str, tls: bool, database: &'a str, user: &'a str) -> ConnectionFacts<'a> {

@@ -39,7 +39,8 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "The group that owns the Unix sockets; empty is the group of the process.";
     "unix_socket_permissions" Global, Kind::Mode, "0777", Restart, Verdict::Honoured,
     "The mode of the Unix sockets.";
-    "listen_backlog_multiplier" Global, int(1, INT_MAX), "2", Restart, Verdict::Honoured,
+    "listen_backlog_multiplier" Global, int(1, INT_MAX), "2", Restart,
+    Verdict::Mapped("times num_init_children, with one listening process"),
     "The listen backlog is this times num_init_children.";
     "serialize_accept" Global, BOOL, "off", Restart, ignored(STATIC),
     "Serialises accept() between processes.";
@@ -105,14 +106,16 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "Keep server connections for the next client.";
     "num_init_children" Global, int(1, 1_000_000), "32", Restart, Verdict::Honoured,
     "Clients that are served at a time.";
-    "max_pool" Global, int(1, 1_000_000), "4", Restart, Verdict::Honoured,
+    "max_pool" Global, int(1, 1_000_000), "4", Restart,
+    Verdict::Mapped("times num_init_children it bounds the server connections per node"),
     "Times num_init_children: the bound of server connections per node, unless \
      weir_max_server_connections is set.";
     "child_life_time" Global, S, "300", Restart, ignored(STATIC),
     "In Pgpool-II an idle process ends after this, which closes its server connections. 0: never.";
     "child_max_connections" Global, int(0, INT_MAX), "0", Restart, ignored(STATIC),
     "In Pgpool-II a process ends after so many clients. 0: never.";
-    "connection_life_time" Global, S, "0", Restart, Verdict::Honoured,
+    "connection_life_time" Global, S, "0", Restart,
+    Verdict::Mapped("taken for weir_server_idle_timeout where that is not set"),
     "A server connection unused for so long is closed. 0: never.";
     "client_idle_limit" Global, S, "0", Reload, Verdict::Honoured,
     "A client idle for so long, in a transaction or not, is disconnected. 0: never.";
@@ -181,8 +184,9 @@ pub(super) static TABLE: &[Parameter] = rows! {
     Verdict::Honoured,
     "Where the catalogue is asked. load_balance_node: a standby, unless the catalogue was changed \
      through this proxy just before. The other one is asked where that one cannot be.";
-    "relcache_size" Global, int(0, INT_MAX), "256", Restart, Verdict::Honoured,
-    "Names of one database's catalogue that are kept; weir_catalogue_max_names counts if it is more.";
+    "relcache_size" Global, int(0, INT_MAX), "256", Restart,
+    Verdict::Mapped("taken for weir_catalogue_max_names where it is more"),
+    "Names of one database's catalogue that are kept.";
     "relcache_expire" Global, S, "0", Restart, Verdict::Honoured,
     "Age at which what is known of a catalogue is looked up anew. 0: only when it was changed \
      through this proxy.";
