@@ -67,7 +67,7 @@ fuzz_target!(|data: &[u8]| {
             }
             Err(errors) => assert!(!errors.0.is_empty() && !errors.to_string().is_empty()),
         },
-        _ => match PoolPasswd::parse("pool_passwd", &text) {
+        _ => match PoolPasswd::parse("pool_passwd", &text, None) {
             Ok(passwords) => assert!(passwords.len() <= text.lines().count()),
             Err(errors) => assert!(!errors.0.is_empty() && !errors.to_string().is_empty()),
         },

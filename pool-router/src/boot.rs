@@ -8,7 +8,7 @@ use crate::cli::{Cli, EXIT_CONFIG};
 use crate::config::{self, Level, LogLevel, Notice, Settings, reference};
 use crate::context::Context;
 use crate::hba::Hba;
-use crate::passwd::PoolPasswd;
+use crate::passwd::{PoolKey, PoolPasswd};
 use crate::rules::Rules;
 
 /// Bytes above which a configuration file is taken for something else (16 MiB); for the runtimes, which
@@ -82,7 +82,8 @@ pub fn boot(
         let path = cli.beside(name);
         match read(&path) {
             Ok(Some(text)) => {
-                passwords = PoolPasswd::parse(&path, &text)
+                let key = pool_key(cli, read)?;
+                passwords = PoolPasswd::parse(&path, &text, key.as_ref())
                     .map_err(|errors| failure(errors.to_string()))?;
                 notices.extend(passwords.notices().iter().cloned());
             }
@@ -101,6 +102,24 @@ pub fn boot(
     })?;
     let context = Context { settings: Arc::new(settings), rules, hba, passwords, mock_seed: seed };
     Ok(Boot::Serve(Arc::new(context), notices))
+}
+
+/// The key of encrypted passwords. A file that was named must be there.
+fn pool_key(
+    cli: &Cli,
+    read: &mut dyn FnMut(&str) -> Result<Option<String>, String>,
+) -> Result<Option<PoolKey>, BootError> {
+    let Some(file) = &cli.pool_key_file else { return Ok(None) };
+    let path = &file.path;
+    match read(path).map(|text| text.map(zeroize::Zeroizing::new)) {
+        Ok(Some(text)) => match PoolKey::from_file(&text) {
+            Some(key) => Ok(Some(key)),
+            None => Err(failure(format!("{path}: there is no key on its first line"))),
+        },
+        Ok(None) if file.must_exist => Err(failure(format!("could not read {path}: no such file"))),
+        Ok(None) => Ok(None),
+        Err(why) => Err(failure(format!("could not read {path}: {why}"))),
+    }
 }
 
 /// Up to which level events are logged: `log_min_messages`, or everything of interest to a developer

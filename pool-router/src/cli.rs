@@ -7,6 +7,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use crate::config::{Level, Notice};
+use crate::passwd::HOME_KEY_FILE;
 
 /// Where `pgpool.conf` is looked for without `-f`.
 pub const DEFAULT_CONFIG_FILE: &str = "/etc/pgweir/pgpool.conf";
@@ -44,7 +45,11 @@ pub struct Cli {
     /// The key of the encrypted passwords in pool_passwd [default: PGPOOLKEYFILE, then
     /// ~/.pgpoolkey]
     #[arg(short = 'k', long = "key-file", value_name = "FILE")]
-    pub key_file: Option<String>,
+    key_file: Option<String>,
+
+    /// The file that the key is in; see [`Cli::find_key_file`].
+    #[arg(skip)]
+    pub pool_key_file: Option<KeyFile>,
 
     /// Stay in the foreground; pgweir always does
     #[arg(short = 'n', long = "dont-detach")]
@@ -84,7 +89,35 @@ pub struct Cli {
     mode: Option<String>,
 }
 
+/// The file with the key of encrypted passwords.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFile {
+    /// Its path.
+    pub path: String,
+    /// Somebody has named it: that it is missing is a fault.
+    pub must_exist: bool,
+}
+
+impl KeyFile {
+    /// Where the key is: in the file `named` on the command line, else in that of the environment
+    /// variable PGPOOLKEYFILE, else in `.pgpoolkey` in the home directory.
+    #[must_use]
+    pub fn find(named: Option<&str>, env: &dyn Fn(&str) -> Option<String>) -> Option<Self> {
+        let named = named.map(ToOwned::to_owned).or_else(|| env("PGPOOLKEYFILE"));
+        if let Some(path) = named.filter(|path| !path.is_empty()) {
+            return Some(Self { path, must_exist: true });
+        }
+        let home = env("HOME").filter(|home| !home.is_empty())?;
+        Some(Self { path: format!("{home}/{HOME_KEY_FILE}"), must_exist: false })
+    }
+}
+
 impl Cli {
+    /// Settles which file the key of encrypted passwords is in; `env` answers environment variables.
+    pub fn find_key_file(&mut self, env: &dyn Fn(&str) -> Option<String>) {
+        self.pool_key_file = KeyFile::find(self.key_file.as_deref(), env);
+    }
+
     /// The file of authentication rules.
     #[must_use]
     pub fn hba_file(&self) -> String {
@@ -196,7 +229,14 @@ mod tests {
         assert_eq!(cli.config_file, "/e/pgpool.conf");
         assert_eq!(cli.pcp_file(), "/e/pcp.conf");
         assert_eq!(cli.hba_file(), "/e/pool_hba.conf");
-        assert_eq!(cli.key_file.as_deref(), Some("/e/.key"));
+        let home = |name: &str| (name == "HOME").then(|| "/home/p".to_owned());
+        let key = KeyFile::find(cli.key_file.as_deref(), &home);
+        assert_eq!(key, Some(KeyFile { path: "/e/.key".to_owned(), must_exist: true }));
+        let key = KeyFile::find(None, &home);
+        let path = "/home/p/.pgpoolkey".to_owned();
+        assert_eq!(key, Some(KeyFile { path, must_exist: false }));
+        let key = KeyFile::find(None, &|_| Some("/k".to_owned()));
+        assert_eq!(key, Some(KeyFile { path: "/k".to_owned(), must_exist: true }));
         assert!(cli.dont_detach && !cli.check && !cli.debug);
         assert_eq!(cli.notices(), []);
     }

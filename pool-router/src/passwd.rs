@@ -7,6 +7,9 @@
 //! Everything behind the first colon is the password: a colon in it needs no backslash. The form
 //! with two more fields, which Pgpool-II parses and does not use, is not known here.
 
+mod edit;
+mod key;
+
 use core::fmt;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -14,7 +17,12 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use pgwire_core::auth::Secret;
+
 use crate::config::{Level, Notice, Origin, write_lines};
+
+pub use edit::with_entry;
+pub use key::{HOME_KEY_FILE, MAX_KEY_LEN, PoolKey};
 
 /// Longest user name, in bytes; Pgpool-II's bound.
 pub const MAX_USER_LEN: usize = 128;
@@ -60,7 +68,8 @@ pub enum StoredPassword {
     /// A verifier, `SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey`. The field as written.
     /// Checks clients; cannot log in to servers.
     Scram(SecretText),
-    /// `AES` and base64: a password encrypted with the key file. The base64. Cannot be used yet.
+    /// `AES` and base64: a password encrypted with a key that is not known. The base64. Cannot be
+    /// used.
     Aes(SecretText),
 }
 
@@ -100,6 +109,20 @@ impl StoredPassword {
             };
         }
         Ok(Self::Plain(SecretText::new(field.strip_prefix("TEXT").unwrap_or(field))))
+    }
+
+    /// What it is good for in an exchange; `None`: it is encrypted, and the key is not known.
+    #[must_use]
+    pub fn secret(&self) -> Option<Secret> {
+        match self {
+            Self::Plain(text) => Some(Secret::password(text.expose().as_bytes())),
+            Self::Md5(text) => {
+                let lower = Zeroizing::new(text.expose().to_ascii_lowercase());
+                Some(Secret::parse_rolpassword(lower.as_bytes()))
+            }
+            Self::Scram(text) => Some(Secret::parse_rolpassword(text.expose().as_bytes())),
+            Self::Aes(_) => None,
+        }
     }
 }
 
@@ -170,6 +193,9 @@ pub enum PasswdProblem {
          that begins so"
     )]
     Aes,
+    /// An encrypted password that the key does not fit.
+    #[error("the password is encrypted with another key than the key file's")]
+    WrongKey,
     /// Too many lines.
     #[error("too many entries; accepted: at most {MAX_ENTRIES}")]
     TooManyEntries,
@@ -195,12 +221,13 @@ pub struct PoolPasswd {
 }
 
 impl PoolPasswd {
-    /// Reads the text of the file; `file` names it in messages.
+    /// Reads the text of the file; `file` names it in messages. Without `key`, encrypted entries
+    /// cannot be used, and a notice says so.
     ///
     /// # Errors
     ///
     /// Every fault of every line.
-    pub fn parse(file: &str, text: &str) -> Result<Self, PasswdErrors> {
+    pub fn parse(file: &str, text: &str, key: Option<&PoolKey>) -> Result<Self, PasswdErrors> {
         let file: Arc<str> = Arc::from(file);
         let mut passwd = Self::default();
         let mut errors = Vec::new();
@@ -215,12 +242,19 @@ impl PoolPasswd {
                 break;
             }
             match entry(line) {
-                Ok((user, password)) => {
-                    if matches!(password, StoredPassword::Aes(_)) {
+                Ok((user, StoredPassword::Aes(base64))) => match key {
+                    Some(key) => match key.decrypt(base64.expose()) {
+                        Some(plain) => passwd.insert(user, StoredPassword::Plain(plain), origin),
+                        None => {
+                            errors.push(PasswdError { origin, problem: PasswdProblem::WrongKey });
+                        }
+                    },
+                    None => {
                         encrypted.push((origin.clone(), user.clone()));
+                        passwd.insert(user, StoredPassword::Aes(base64), origin);
                     }
-                    passwd.insert(user, password, origin);
-                }
+                },
+                Ok((user, password)) => passwd.insert(user, password, origin),
                 Err(problem) => errors.push(PasswdError { origin, problem }),
             }
         }
@@ -230,7 +264,8 @@ impl PoolPasswd {
                 level: Level::Warning,
                 origin: Some(first.clone()),
                 text: format!(
-                    "AES entries cannot be used yet: there is no password for {}",
+                    "AES entries cannot be used without their key (-k, PGPOOLKEYFILE or \
+                     ~/.pgpoolkey): there is no password for {}",
                     users.join(", ")
                 ),
             });
@@ -277,6 +312,18 @@ impl PoolPasswd {
 }
 
 fn entry(line: &str) -> Result<(String, StoredPassword), PasswdProblem> {
+    let (user, field) = split_user(line)?;
+    if user.is_empty() {
+        return Err(PasswdProblem::EmptyUser);
+    }
+    if user.len() > MAX_USER_LEN {
+        return Err(PasswdProblem::UserTooLong { len: user.len() });
+    }
+    Ok((user, StoredPassword::parse(field)?))
+}
+
+/// User and password field of a line.
+fn split_user(line: &str) -> Result<(String, &str), PasswdProblem> {
     let mut user = String::new();
     let mut chars = line.chars();
     loop {
@@ -289,13 +336,7 @@ fn entry(line: &str) -> Result<(String, StoredPassword), PasswdProblem> {
             other => user.push(other),
         }
     }
-    if user.is_empty() {
-        return Err(PasswdProblem::EmptyUser);
-    }
-    if user.len() > MAX_USER_LEN {
-        return Err(PasswdProblem::UserTooLong { len: user.len() });
-    }
-    Ok((user, StoredPassword::parse(chars.as_str())?))
+    Ok((user, chars.as_str()))
 }
 
 #[cfg(test)]
@@ -337,7 +378,7 @@ mod tests {
             (VERIFIER, ("scram", VERIFIER)),
         ] {
             let file = format!("bob:{field}\n");
-            let passwd = PoolPasswd::parse("pool_passwd", &file).unwrap();
+            let passwd = PoolPasswd::parse("pool_passwd", &file, None).unwrap();
             assert_eq!(shown(passwd.lookup("bob").unwrap()), wanted, "{field}");
         }
     }
@@ -345,7 +386,7 @@ mod tests {
     #[test]
     fn lines_and_users() {
         let text = "# users\n\nbob:x\r\na\\:b:y\nc\\d:z\nbob:other\n";
-        let passwd = PoolPasswd::parse("pool_passwd", text).unwrap();
+        let passwd = PoolPasswd::parse("pool_passwd", text, None).unwrap();
         assert_eq!(passwd.len(), 3);
         assert_eq!(passwd.lookup("bob").map(shown), Some(("plain", "x")), "the first one holds");
         assert_eq!(passwd.lookup("a:b").map(shown), Some(("plain", "y")));
@@ -363,7 +404,7 @@ mod tests {
             "hunter2\n:hunter2\nbob:\nbob:TEXT\n{long_user}:hunter2\nbob:{long_password}\n\
              bob:SCRAM-SHA-256$hunter2\nbob:AEShunter2!\nok:ok\n"
         );
-        let errors = PoolPasswd::parse("pool_passwd", &text).unwrap_err();
+        let errors = PoolPasswd::parse("pool_passwd", &text, None).unwrap_err();
         let problems: Vec<_> =
             errors.0.iter().map(|e| (e.origin.line_number(), e.problem.clone())).collect();
         assert_eq!(
@@ -400,17 +441,26 @@ mod tests {
     #[test]
     fn encrypted_entries_get_one_notice() {
         let text = "a:x\nb:AESmP/ZtaU4H21V8oJHP64QYQ==\nc:AESmP/ZtaU4H21V8oJHP64QYQ==\n";
-        let passwd = PoolPasswd::parse("f", text).unwrap();
+        let passwd = PoolPasswd::parse("f", text, None).unwrap();
         let notices: Vec<_> = passwd.notices().iter().map(ToString::to_string).collect();
         assert_eq!(
             notices,
-            ["f:2: AES entries cannot be used yet: there is no password for `b`, `c`"]
+            ["f:2: AES entries cannot be used without their key (-k, PGPOOLKEYFILE or \
+              ~/.pgpoolkey): there is no password for `b`, `c`"]
         );
+        let key = PoolKey::from_text("k3y").unwrap();
+        let passwd = PoolPasswd::parse("f", text, Some(&key)).unwrap();
+        assert_eq!(passwd.lookup("b").map(shown), Some(("plain", "secret")));
+        assert!(passwd.notices().is_empty());
+        let other = PoolKey::from_text("other").unwrap();
+        let errors = PoolPasswd::parse("f", text, Some(&other)).unwrap_err();
+        let lines: Vec<_> = errors.0.iter().map(|e| (e.origin.line, e.problem.clone())).collect();
+        assert_eq!(lines, [(Some(2), PasswdProblem::WrongKey), (Some(3), PasswdProblem::WrongKey)]);
     }
 
     #[test]
     fn debug_hides_the_passwords() {
-        let passwd = PoolPasswd::parse("f", "bob:hunter2\n").unwrap();
+        let passwd = PoolPasswd::parse("f", "bob:hunter2\n", None).unwrap();
         let shown = format!("{passwd:?}");
         assert!(shown.contains("bob") && !shown.contains("hunter2"), "{shown}");
     }
@@ -418,13 +468,13 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_without_panic(text in "(?s).{0,200}") {
-            let _ = PoolPasswd::parse("f", &text);
+            let _ = PoolPasswd::parse("f", &text, None);
         }
 
         #[test]
         fn any_plain_password_survives(user in "[a-z:\\\\@]{1,20}[a-z]", password in "[!-9;-~]{1,40}") {
             let text = format!("{}:TEXT{password}", user.replace(':', "\\:"));
-            let passwd = PoolPasswd::parse("f", &text).unwrap();
+            let passwd = PoolPasswd::parse("f", &text, None).unwrap();
             prop_assert_eq!(passwd.lookup(&user).map(shown), Some(("plain", password.as_str())));
         }
     }

@@ -24,11 +24,12 @@ const EXIT_FAILURE: u8 = 1;
 
 /// Runs the service to its end.
 pub(crate) fn main() -> ExitCode {
-    let cli = match cli::parse(std::env::args_os()) {
+    let mut cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) if error.exit_code == 0 => return print(&mut io::stdout(), &error.text, 0),
         Err(error) => return print(&mut io::stderr(), &error.text, error.exit_code),
     };
+    cli.find_key_file(&|name| std::env::var(name).ok());
     let (context, notices) = match boot(&cli, &mut crate::files::read, random()) {
         Ok(Boot::Serve(context, notices)) => (context, notices),
         Ok(Boot::Print(text)) => return print(&mut io::stdout(), &text, 0),

@@ -223,7 +223,7 @@ impl<S> Relay<S> {
         let Some(requested) = &startup.requested else { return };
         let user = &requested.identity.user;
         let stored = std::str::from_utf8(user).ok().and_then(|u| context.passwords.lookup(u));
-        let secret = stored.and_then(usable_secret);
+        let secret = stored.and_then(StoredPassword::secret);
         let method = match &context.hba {
             Some(hba) => {
                 let facts = ConnectionFacts {
@@ -602,16 +602,6 @@ fn read_startup(message: &StartupMessage<'_>, share: bool) -> Result<Greeting, R
     }
     let requested = Requested::new(message, user, share);
     Ok(Greeting { requested, version, unknown_options })
-}
-
-fn usable_secret(stored: &StoredPassword) -> Option<Secret> {
-    match stored {
-        StoredPassword::Plain(text) => Some(Secret::password(text.expose().as_bytes())),
-        StoredPassword::Md5(text) | StoredPassword::Scram(text) => {
-            Some(Secret::parse_rolpassword(text.expose().as_bytes()))
-        }
-        _ => None,
-    }
 }
 
 fn auth_entropy(entropy: &Entropy, mock_seed: [u8; 32]) -> ServerEntropy {

@@ -279,7 +279,7 @@ impl Scripted {
             rules: Rules::default(),
             hba: None,
             passwords: line
-                .and_then(|line| PoolPasswd::parse("pool_passwd", &line).ok())
+                .and_then(|line| PoolPasswd::parse("pool_passwd", &line, None).ok())
                 .unwrap_or_default(),
             mock_seed: [7; 32],
         };
