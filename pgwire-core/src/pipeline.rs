@@ -128,7 +128,7 @@ pub struct PipelineFull;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entry {
     Sent(Request, Disposition, Token),
-    Fake(FakeReply),
+    Fake(FakeReply, Token),
     /// Syncs sent during copy-in: ignored if the server was in copy-in when it read them, answered if
     /// the COPY had failed by then. At most one such entry exists: right behind the request that
     /// copies, and in front once that has failed.
@@ -290,11 +290,11 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Puts a reply of the proxy's own in its turn.
+    /// Puts a reply of the proxy's own in its turn. `token` comes back when that has come.
     ///
     /// # Errors
     /// [`PipelineFull`] at the bound.
-    pub fn fake(&mut self, reply: FakeReply) -> Result<(), PipelineFull> {
+    pub fn fake(&mut self, reply: FakeReply, token: Token) -> Result<(), PipelineFull> {
         if !self.has_room(1) {
             return Err(PipelineFull);
         }
@@ -304,29 +304,47 @@ impl Pipeline {
             }
             self.become_unpredictable();
         }
-        self.queue.push_back(Entry::Fake(reply));
+        self.queue.push_back(Entry::Fake(reply, token));
         Ok(())
     }
 
     /// Keeps the replies to everything under way from the client: it will be asked again elsewhere.
+    /// Replies of the proxy's own are not made any more.
     pub fn swallow_all(&mut self) {
+        self.queue.retain(|entry| !matches!(entry, Entry::Fake(..)));
         for entry in &mut self.queue {
             match entry {
                 Entry::Sent(_, disposition, _) | Entry::MaybeSync(disposition, _) => {
                     *disposition = Disposition::Swallow;
                 }
-                Entry::Fake(_) => {}
+                Entry::Fake(..) => {}
             }
         }
     }
 
     /// The next reply that the proxy is to make now, if its turn has come.
-    pub fn poll_fake(&mut self) -> Option<FakeReply> {
+    pub fn poll_fake(&mut self) -> Option<(FakeReply, Token)> {
         self.drop_unanswered();
         let at = self.first_certain();
-        let Some(Entry::Fake(reply)) = self.queue.get(at).copied() else { return None };
+        let Some(Entry::Fake(reply, token)) = self.queue.get(at).copied() else { return None };
         self.queue.remove(at);
-        Some(reply)
+        Some((reply, token))
+    }
+
+    /// Whether a request or reply with this token has still its turn to come. One that has not, and
+    /// was not completed, was never done: an error before it had the server skip it.
+    #[must_use]
+    pub fn awaits(&self, token: Token) -> bool {
+        self.queue.iter().any(|entry| match entry {
+            Entry::Sent(_, _, known) | Entry::Fake(_, known) => *known == token,
+            Entry::MaybeSync(..) => false,
+        })
+    }
+
+    /// Whether the server discards what is sent now, up to the next Sync.
+    #[must_use]
+    pub fn is_skipping(&self) -> bool {
+        self.mode == Mode::SkipToSync
     }
 
     /// The messages that must be shown to [`Pipeline::received`] at this point; all others may be
@@ -339,7 +357,7 @@ impl Pipeline {
         match self.queue.front() {
             None
             | Some(
-                Entry::Sent(_, Disposition::Swallow, _) | Entry::Fake(_) | Entry::MaybeSync(..),
+                Entry::Sent(_, Disposition::Swallow, _) | Entry::Fake(..) | Entry::MaybeSync(..),
             ) => TagSet::ALL,
             // The end of one COPY of several matters.
             Some(Entry::Sent(Request::Query, ..)) if self.is_copy() => {
@@ -368,7 +386,7 @@ impl Pipeline {
         let front = self.queue.get(self.first_certain()).copied();
         let during = match front {
             Some(Entry::Sent(_, disposition, _)) => Some(disposition),
-            Some(Entry::Fake(_) | Entry::MaybeSync(..)) | None => None,
+            Some(Entry::Fake(..) | Entry::MaybeSync(..)) | None => None,
         };
         match tag {
             BackendTag::NOTICE | BackendTag::NOTIFICATION | BackendTag::PARAMETER_STATUS => {
@@ -495,8 +513,8 @@ impl Pipeline {
                 Entry::Sent(request, ..) if at == 1 && has_reply(*request) => {
                     self.become_unpredictable();
                 }
-                Entry::Fake(_) if at == 1 => self.become_unpredictable(),
-                Entry::Sent(..) | Entry::Fake(_) | Entry::MaybeSync(..) => {
+                Entry::Fake(..) if at == 1 => self.become_unpredictable(),
+                Entry::Sent(..) | Entry::Fake(..) | Entry::MaybeSync(..) => {
                     self.queue.remove(at);
                 }
             }
@@ -550,7 +568,7 @@ impl Pipeline {
             && let Some(entry) = self.queue.get(at).copied()
         {
             match entry {
-                Entry::Fake(_) | Entry::MaybeSync(..) => at += 1,
+                Entry::Fake(..) | Entry::MaybeSync(..) => at += 1,
                 Entry::Sent(Request::Sync, disposition, _) => {
                     self.queue.remove(at);
                     if self.push_maybe_sync(disposition) {
@@ -578,7 +596,7 @@ impl Pipeline {
                 Request::Sync | Request::Query | Request::FunctionCall => false,
                 Request::Flush | Request::CopyData | Request::CopyDone | Request::CopyFail => open,
             },
-            Entry::Fake(_) | Entry::MaybeSync(..) => open,
+            Entry::Fake(..) | Entry::MaybeSync(..) => open,
         });
     }
 

@@ -203,17 +203,17 @@ fn dispositions_follow_the_requests() {
 #[test]
 fn made_up_replies_come_in_their_turn() {
     let mut pipeline = Pipeline::default();
-    pipeline.fake(FakeReply::ParseComplete).unwrap();
-    assert_eq!(pipeline.poll_fake(), Some(FakeReply::ParseComplete));
+    pipeline.fake(FakeReply::ParseComplete, Token(9)).unwrap();
+    assert_eq!(pipeline.poll_fake(), Some((FakeReply::ParseComplete, Token(9))));
     send(&mut pipeline, &[Bind]);
-    pipeline.fake(FakeReply::CloseComplete).unwrap();
-    pipeline.fake(FakeReply::ParseComplete).unwrap();
+    pipeline.fake(FakeReply::CloseComplete, Token(9)).unwrap();
+    pipeline.fake(FakeReply::ParseComplete, Token(9)).unwrap();
     send(&mut pipeline, &[Sync]);
     assert_eq!(pipeline.poll_fake(), None);
     verdicts(&mut pipeline, "2");
     assert!(!pipeline.is_settled());
-    assert_eq!(pipeline.poll_fake(), Some(FakeReply::CloseComplete));
-    assert_eq!(pipeline.poll_fake(), Some(FakeReply::ParseComplete));
+    assert_eq!(pipeline.poll_fake(), Some((FakeReply::CloseComplete, Token(9))));
+    assert_eq!(pipeline.poll_fake(), Some((FakeReply::ParseComplete, Token(9))));
     assert_eq!(pipeline.poll_fake(), None);
     assert_eq!(verdicts(&mut pipeline, "Z"), [READY]);
     assert!(pipeline.is_settled());
@@ -223,16 +223,16 @@ fn made_up_replies_come_in_their_turn() {
 fn made_up_replies_are_discarded_with_their_batch() {
     let mut pipeline = Pipeline::default();
     send(&mut pipeline, &[Bind]);
-    pipeline.fake(FakeReply::CloseComplete).unwrap();
+    pipeline.fake(FakeReply::CloseComplete, Token(9)).unwrap();
     verdicts(&mut pipeline, "E");
     assert_eq!(pipeline.poll_fake(), None);
-    pipeline.fake(FakeReply::ParseComplete).unwrap();
+    pipeline.fake(FakeReply::ParseComplete, Token(9)).unwrap();
     assert_eq!(pipeline.poll_fake(), None, "the server would skip the Parse");
     send(&mut pipeline, &[Sync]);
-    pipeline.fake(FakeReply::ParseComplete).unwrap();
+    pipeline.fake(FakeReply::ParseComplete, Token(9)).unwrap();
     assert_eq!(pipeline.poll_fake(), None);
     verdicts(&mut pipeline, "Z");
-    assert_eq!(pipeline.poll_fake(), Some(FakeReply::ParseComplete));
+    assert_eq!(pipeline.poll_fake(), Some((FakeReply::ParseComplete, Token(9))));
 }
 
 #[test]
@@ -280,7 +280,7 @@ fn the_bound_holds_and_copies_can_end_at_it() {
     send(&mut pipeline, &[Query; 16]);
     assert!(!pipeline.has_room(1));
     assert_eq!(pipeline.sent(Query, Forward, Token(0)), Err(PipelineFull));
-    assert_eq!(pipeline.fake(FakeReply::CloseComplete), Err(PipelineFull));
+    assert_eq!(pipeline.fake(FakeReply::CloseComplete, Token(9)), Err(PipelineFull));
     verdicts(&mut pipeline, "CZ");
     assert!(pipeline.has_room(1) && !pipeline.has_room(2));
 

@@ -417,7 +417,7 @@ impl Trial {
         self.sent.push((item.act.clone(), item.disposition));
         for pipeline in [&mut self.pipeline, &mut self.sparse] {
             match (&item.act, item.act.request()) {
-                (Act::Fake(reply), _) => pipeline.fake(*reply).unwrap(),
+                (Act::Fake(reply), _) => pipeline.fake(*reply, token).unwrap(),
                 (_, Some(request)) => pipeline.sent(request, item.disposition, token).unwrap(),
                 _ => {}
             }
@@ -435,7 +435,7 @@ impl Trial {
     fn drain_fakes(&mut self) {
         while let Some(reply) = self.pipeline.poll_fake() {
             assert_eq!(self.sparse.poll_fake(), Some(reply));
-            self.seen.push(Seen::Fake(reply));
+            self.seen.push(Seen::Fake(reply.0));
         }
         assert_eq!(self.sparse.poll_fake(), None);
     }
