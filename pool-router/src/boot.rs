@@ -15,10 +15,6 @@ use crate::rules::Rules;
 /// read the files.
 pub const MAX_FILE: u64 = 16 * 1024 * 1024;
 
-/// What is logged at SIGHUP.
-pub const RELOAD_NOTICE: &str =
-    "the configuration is not reloaded while pgweir runs; restart it to apply a new one";
-
 /// What a command line leads to.
 #[derive(Debug)]
 pub enum Boot {
@@ -49,27 +45,79 @@ pub fn boot(
     read: &mut dyn FnMut(&str) -> Result<Option<String>, String>,
     seed: [u8; 32],
 ) -> Result<Boot, BootError> {
-    let mut must_read = |path: &str| match read(path) {
-        Ok(Some(text)) => Ok(text),
-        Ok(None) => Err("no such file".to_owned()),
-        Err(why) => Err(why),
-    };
-    let text = must_read(&cli.config_file)
-        .map_err(|why| failure(format!("could not read {}: {why}", cli.config_file)))?;
-    let loaded = config::load(&cli.config_file, &text, &mut must_read)
-        .map_err(|errors| failure(errors.to_string()))?;
+    let loaded = load(cli, read)?;
     if cli.check {
         return Ok(Boot::Print(reference::report(&loaded)));
     }
     let mut notices = cli.notices();
     notices.extend(loaded.notices);
-    let settings = loaded.settings;
+    let context = context(cli, loaded.settings, &mut notices, read, seed)?;
+    Ok(Boot::Serve(Arc::new(context), notices))
+}
 
+/// Loads the same files again, as what is to come after `present`. With it come notices; one of them
+/// names what was changed and takes effect only at a restart.
+///
+/// # Errors
+/// A file is missing or wrong. A pool_passwd that was there and is not there any more counts as
+/// missing: without it nobody could log in.
+pub fn reload(
+    cli: &Cli,
+    read: &mut dyn FnMut(&str) -> Result<Option<String>, String>,
+    present: &Context,
+) -> Result<(Arc<Context>, Vec<Notice>), BootError> {
+    let loaded = load(cli, read)?;
+    let mut notices = loaded.notices;
+    let waiting = present.settings.needs_restart(&loaded.settings);
+    if !waiting.is_empty() {
+        notices.push(Notice {
+            level: Level::Warning,
+            origin: None,
+            text: format!("changed, but in effect only after a restart: {}", waiting.join(", ")),
+        });
+    }
+    let settings = loaded.settings.succeed(&present.settings);
+    let had_passwords = !present.passwords.is_empty();
+    let mut read = |path: &str| match read(path) {
+        Ok(None) if had_passwords && passwords_file(cli, present).as_deref() == Some(path) => {
+            Err("it is gone".to_owned())
+        }
+        other => other,
+    };
+    let context = context(cli, settings, &mut notices, &mut read, present.mock_seed)?;
+    Ok((Arc::new(context), notices))
+}
+
+fn passwords_file(cli: &Cli, context: &Context) -> Option<String> {
+    context.settings.pool_passwd.as_ref().map(|name| cli.beside(name))
+}
+
+type Read<'r> = &'r mut dyn FnMut(&str) -> Result<Option<String>, String>;
+
+fn must_read(read: Read<'_>, path: &str) -> Result<String, String> {
+    read(path)?.ok_or_else(|| "no such file".to_owned())
+}
+
+fn load(cli: &Cli, read: Read<'_>) -> Result<config::Loaded, BootError> {
+    let text = must_read(read, &cli.config_file)
+        .map_err(|why| failure(format!("could not read {}: {why}", cli.config_file)))?;
+    config::load(&cli.config_file, &text, &mut |path| must_read(read, path))
+        .map_err(|errors| failure(errors.to_string()))
+}
+
+/// The files that the settings name, and what follows from them.
+fn context(
+    cli: &Cli,
+    settings: Settings,
+    notices: &mut Vec<Notice>,
+    read: Read<'_>,
+    seed: [u8; 32],
+) -> Result<Context, BootError> {
     let hba = if settings.enable_pool_hba {
         let path = cli.hba_file();
-        let text =
-            must_read(&path).map_err(|why| failure(format!("could not read {path}: {why}")))?;
-        let hba = Hba::parse(&path, &text, &mut must_read)
+        let text = must_read(read, &path)
+            .map_err(|why| failure(format!("could not read {path}: {why}")))?;
+        let hba = Hba::parse(&path, &text, &mut |path| must_read(read, path))
             .map_err(|errors| failure(errors.to_string()))?;
         notices.extend(hba.notices().iter().cloned());
         Some(hba)
@@ -100,8 +148,7 @@ pub fn boot(
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         failure(lines.join("\n"))
     })?;
-    let context = Context { settings: Arc::new(settings), rules, hba, passwords, mock_seed: seed };
-    Ok(Boot::Serve(Arc::new(context), notices))
+    Ok(Context { settings: Arc::new(settings), rules, hba, passwords, mock_seed: seed })
 }
 
 /// The key of encrypted passwords. A file that was named must be there.
@@ -133,6 +180,22 @@ pub fn log_level(settings: &Settings, debug: bool) -> LevelFilter {
         // Warnings include what Pgpool-II logs as LOG.
         LogLevel::Info | LogLevel::Notice | LogLevel::Log | LogLevel::Warning => LevelFilter::INFO,
         LogLevel::Error | LogLevel::Fatal | LogLevel::Panic => LevelFilter::ERROR,
+    }
+}
+
+/// Logs that newly loaded files are in force, or why they are not.
+pub fn log_reload(outcome: &Result<Vec<Notice>, String>) {
+    match outcome {
+        Ok(notices) => {
+            log_notices(notices);
+            tracing::info!("the configuration was reloaded");
+        }
+        Err(text) => {
+            for line in text.lines() {
+                tracing::error!("{line}");
+            }
+            tracing::error!("the configuration was not reloaded; the present one stays in force");
+        }
     }
 }
 

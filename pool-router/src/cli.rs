@@ -24,8 +24,8 @@ pub const EXIT_USAGE: u8 = 2;
     name = "pgweir",
     version,
     about = "PostgreSQL connection pooler and read/write-splitting proxy",
-    after_help = "Signals: TERM lets transactions finish, INT and QUIT do not. The configuration is \
-                  read at the start only.",
+    after_help = "Signals: TERM lets transactions finish, INT and QUIT do not. HUP has the \
+                  configuration read again.",
     disable_version_flag = true
 )]
 pub struct Cli {

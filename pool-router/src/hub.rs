@@ -10,6 +10,8 @@
 //! `S` is the runtime's socket, `D` what wakes a client's task (a doorbell); the hub stores both and
 //! looks into neither.
 
+mod reload;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +26,7 @@ use crate::catalogue::{
     Catalogues, Cell, Digest, Due, Learned, LearnedSet, LookupError, LookupOrder, LookupPlan,
 };
 use crate::config::{BackendHost, Settings};
+use crate::context::Context;
 use crate::identity::{Identity, Parameter};
 use crate::ids::{ClientId, GroupId, IdentityId, NodeId, PoolKey, ServerId};
 use crate::link::Link;
@@ -31,6 +34,8 @@ use crate::login::{ConnectError, LoginPlan};
 use crate::pool::{Acquire, FailureKind, Limits, Order, Outcome, Pool, View};
 use crate::sizes::size;
 use crate::tally::Tally;
+
+pub use reload::NotASuccessor;
 
 /// Identities that are remembered at most. Beyond it, those without clients and connections are
 /// forgotten; if all are in use, logins with yet another one are refused.
@@ -55,6 +60,8 @@ pub enum Command<S, D> {
     /// Dial the target, run a [`crate::login::Login`] and then a [`crate::catalogue::Lookup`] over
     /// the connection, and report [`Hub::looked_up`].
     LookUp(Box<LookupPlan>),
+    /// Read the files again, and if they are good report [`Hub::reload`].
+    Reload,
 }
 
 /// A cancel request to be sent to a server.
@@ -80,6 +87,8 @@ pub(crate) enum Event<S> {
     Refused(NodeId, Arc<ConnectError>),
     Cancel,
     Terminate(Shutdown),
+    /// [`Hub::context`] has changed.
+    Reload,
 }
 
 /// How a shutdown treats clients.
@@ -101,6 +110,8 @@ struct Client<S, D> {
     key: Option<CancelKey>,
     pool_key: Option<PoolKey>,
     admitted: bool,
+    /// The catalogues count it among their clients.
+    catalogued: bool,
 }
 
 #[derive(Debug)]
@@ -122,12 +133,21 @@ struct Node<S> {
     pool: Pool,
     idle: Vec<Option<Box<Link<S>>>>,
     last_error: Option<Arc<ConnectError>>,
-    owners: BTreeMap<ServerId, PoolKey>,
+    owners: BTreeMap<ServerId, Owner>,
+}
+
+/// Whose a connection is, and where it leads: a node's address may change while it lives.
+#[derive(Debug)]
+struct Owner {
+    key: PoolKey,
+    host: BackendHost,
+    port: u16,
 }
 
 /// The state shared by all clients. See the [module](self).
 #[derive(Debug)]
 pub struct Hub<S, D> {
+    context: Arc<Context>,
     settings: Arc<Settings>,
     nodes: Vec<Node<S>>,
     identities: Slab<IdentityEntry>,
@@ -149,19 +169,13 @@ pub struct Hub<S, D> {
 impl<S, D: Clone> Hub<S, D> {
     /// A hub without clients or connections.
     #[must_use]
-    pub fn new(settings: Arc<Settings>) -> Self {
-        let nodes = (0..settings.backends.len())
-            .filter_map(|index| u16::try_from(index).ok())
-            .map(|index| Node {
-                pool: Pool::new(NodeId(index), limits(&settings)),
-                idle: Vec::new(),
-                last_error: None,
-                owners: BTreeMap::new(),
-            })
-            .collect();
+    pub fn new(context: Arc<Context>) -> Self {
+        let settings = context.settings.clone();
+        let nodes = settings.nodes().map(|(node, _)| Node::new(node, &settings)).collect();
         Self {
             catalogues: Catalogues::new(&settings),
             tally: Tally::default(),
+            context,
             settings,
             nodes,
             identities: Slab::new(),
@@ -199,6 +213,7 @@ impl<S, D: Clone> Hub<S, D> {
             key: None,
             pool_key: None,
             admitted: false,
+            catalogued: false,
         });
         Some(ClientId { index, generation })
     }
@@ -214,7 +229,7 @@ impl<S, D: Clone> Hub<S, D> {
         let params = link.params.clone();
         let Some(node) = self.nodes.get_mut(server.node.index()) else { return };
         node.last_error = None;
-        let Some(key) = node.owners.get(&server).copied() else { return };
+        let Some(key) = node.owners.get(&server).map(|owner| owner.key) else { return };
         store_idle(node, link);
         node.pool.connected(server, now);
         if self.shutdown.is_some() {
@@ -242,7 +257,8 @@ impl<S, D: Clone> Hub<S, D> {
             "cannot connect: {error}"
         );
         let error = Arc::new(error);
-        let key = node.owners.remove(&server);
+        let owner = node.owners.remove(&server);
+        let key = owner.map(|owner| owner.key);
         if kind == FailureKind::Unreachable {
             node.last_error = Some(error.clone());
         }
@@ -356,6 +372,12 @@ impl<S, D: Clone> Hub<S, D> {
         self.nodes.iter().map(|node| node.pool.view())
     }
 
+    /// What was loaded last: new clients begin with it.
+    #[must_use]
+    pub fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
     /// The present settings.
     #[must_use]
     pub fn settings(&self) -> &Arc<Settings> {
@@ -405,10 +427,13 @@ impl<S, D: Clone> Hub<S, D> {
         entry.users += 1;
         let exists = entry.base.is_some();
         let pool_key = PoolKey { group: entry.group, identity: id };
-        let client = self.client_mut(client)?;
-        client.key = Some(key);
-        client.pool_key = Some(pool_key);
+        let entry = self.client_mut(client)?;
+        entry.key = Some(key);
+        entry.pool_key = Some(pool_key);
         let cell = self.catalogues.client_came(&identity.database, exists, now);
+        if let Some(entry) = self.client_mut(client) {
+            entry.catalogued = cell.is_some();
+        }
         self.order_lookups(now);
         Some((pool_key, cell))
     }
@@ -516,8 +541,7 @@ impl<S, D: Clone> Hub<S, D> {
     pub(crate) fn release(&mut self, mut link: Box<Link<S>>, now: Instant) {
         let server = link.id;
         if self.shutdown.is_some() || !self.settings.connection_cache {
-            self.discard(server, now);
-            self.commands.push_back(Command::Close(link));
+            self.retire(link, now);
             return;
         }
         link.verified = false;
@@ -527,28 +551,34 @@ impl<S, D: Clone> Hub<S, D> {
         self.carry_out(server.node);
     }
 
+    /// A connection is not to be used any more.
+    pub(crate) fn retire(&mut self, link: Box<Link<S>>, now: Instant) {
+        self.discard(link.id, now);
+        self.commands.push_back(Command::Close(link));
+    }
+
     /// A connection is gone or is being closed by its holder.
     pub(crate) fn discard(&mut self, server: ServerId, now: Instant) {
         let Some(node) = self.nodes.get_mut(server.node.index()) else { return };
         node.pool.release(server, Outcome::Discard, now);
-        let key = node.owners.remove(&server);
-        if let Some(key) = key {
-            self.drop_user(key.identity);
+        let owner = node.owners.remove(&server);
+        if let Some(owner) = owner {
+            self.drop_user(owner.key.identity);
         }
         self.carry_out(server.node);
     }
 
     /// Has the statement that runs on a connection cancelled.
     pub(crate) fn cancel_server(&mut self, server: ServerId, key: &BackendKey) {
-        let Some(backend) = self.settings.backends.get(server.node.index()) else { return };
-        if let Some(node) = self.nodes.get_mut(server.node.index()) {
-            node.pool.cancel_started(server);
-        }
+        let Some(node) = self.nodes.get_mut(server.node.index()) else { return };
+        let Some(owner) = node.owners.get(&server) else { return };
+        let (host, port) = (owner.host.clone(), owner.port);
+        node.pool.cancel_started(server);
         self.cancels += 1;
         self.commands.push_back(Command::Cancel(CancelOrder {
             server,
-            host: backend.host.clone(),
-            port: backend.port,
+            host,
+            port,
             key: key.clone(),
             timeout: self.settings.cancel_timeout,
         }));
@@ -580,7 +610,9 @@ impl<S, D: Clone> Hub<S, D> {
         }
         let gone = self.clients.remove(index);
         if let Some(key) = gone.pool_key {
-            if let Some(identity) = self.identity_of(key) {
+            if gone.catalogued
+                && let Some(identity) = self.identity_of(key)
+            {
                 self.catalogues.client_left(&identity.database, client);
             }
             self.drop_user(key.identity);
@@ -590,14 +622,18 @@ impl<S, D: Clone> Hub<S, D> {
             return;
         }
         self.admitted = self.admitted.saturating_sub(1);
-        while let Some(next) = self.admission.pop_front() {
+        self.admit_waiting();
+    }
+
+    /// Gives the places that are free to those who wait for one.
+    fn admit_waiting(&mut self) {
+        while self.admitted < size(self.settings.num_init_children)
+            && let Some(next) = self.admission.pop_front()
+        {
             if let Some(entry) = self.client_mut(next) {
                 entry.admitted = true;
-                entry.inbox.push_back(Event::Admitted);
-                let doorbell = entry.doorbell.clone();
                 self.admitted += 1;
-                self.commands.push_back(Command::Ring(doorbell));
-                break;
+                self.tell(next, Event::Admitted);
             }
         }
     }
@@ -613,9 +649,9 @@ impl<S, D: Clone> Hub<S, D> {
                 Order::Connect { server, key } => self.order_connect(server, key),
                 Order::Close(server) => {
                     let link = take_idle(entry, server);
-                    let key = entry.owners.remove(&server);
-                    if let Some(key) = key {
-                        self.drop_user(key.identity);
+                    let owner = entry.owners.remove(&server);
+                    if let Some(owner) = owner {
+                        self.drop_user(owner.key.identity);
                     }
                     self.commands.extend(link.map(Command::Close));
                 }
@@ -660,7 +696,8 @@ impl<S, D: Clone> Hub<S, D> {
             pipeline_limit: size(self.settings.pipeline_limit),
         };
         if let Some(node) = self.nodes.get_mut(server.node.index()) {
-            node.owners.insert(server, key);
+            let (host, port) = (plan.host.clone(), plan.port);
+            node.owners.insert(server, Owner { key, host, port });
         }
         self.commands.push_back(Command::Connect(plan));
     }

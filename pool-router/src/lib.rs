@@ -27,3 +27,4 @@ mod sizes;
 pub mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod watch;

@@ -454,7 +454,8 @@ mod tests {
         assert!(passwd.notices().is_empty());
         let other = PoolKey::from_text("other").unwrap();
         let errors = PoolPasswd::parse("f", text, Some(&other)).unwrap_err();
-        let lines: Vec<_> = errors.0.iter().map(|e| (e.origin.line, e.problem.clone())).collect();
+        let lines: Vec<_> =
+            errors.0.iter().map(|e| (e.origin.line_number(), e.problem.clone())).collect();
         assert_eq!(lines, [(Some(2), PasswdProblem::WrongKey), (Some(3), PasswdProblem::WrongKey)]);
     }
 

@@ -22,6 +22,9 @@
 //! After any `&mut` call, drain [`Pool::poll_order`]; then sleep until [`Pool::poll_timeout`] and
 //! call [`Pool::handle_timeout`]. Time must not run backwards.
 
+mod group;
+mod upkeep;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -29,6 +32,7 @@ use pgwire_core::time::Instant;
 use slab::Slab;
 
 use crate::ids::{ClientId, GroupId, IdentityId, NodeId, PoolKey, ServerId};
+use group::{Group, Waiter};
 
 /// The limits of a [`Pool`]. All are settings; see the reference of settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,56 +125,7 @@ struct Slot {
     state: State,
     born: Instant,
     cancels: u32,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Waiter {
-    client: ClientId,
-    identity: IdentityId,
-    ticket: u64,
-    since: Instant,
-}
-
-#[derive(Debug, Default)]
-struct Group {
-    waiters: VecDeque<Waiter>,
-    /// Idle connections, least recently used first.
-    idle: Vec<ServerId>,
-    /// Connections in any state.
-    total: usize,
-    /// The identities of the connections that are being opened.
-    opening: Vec<IdentityId>,
-    last_identity: Option<IdentityId>,
-    /// Identities that live, but were refused a further connection.
-    rejected: Vec<IdentityId>,
-    /// The last identity was rejected: its minimum waits until somebody asks again.
-    hold_minimum: bool,
-}
-
-impl Group {
-    /// A connection is no longer being opened.
-    fn opened(&mut self, identity: IdentityId) {
-        if let Some(at) = self.opening.iter().position(|other| *other == identity) {
-            self.opening.swap_remove(at);
-        }
-    }
-
-    /// Refuses the waiters of some identities. Returns how many.
-    fn refuse(
-        &mut self,
-        orders: &mut VecDeque<Order>,
-        mut whom: impl FnMut(IdentityId) -> bool,
-    ) -> usize {
-        let before = self.waiters.len();
-        self.waiters.retain(|waiter| {
-            let refused = whom(waiter.identity);
-            if refused {
-                orders.push_back(Order::Refuse(waiter.client));
-            }
-            !refused
-        });
-        before - self.waiters.len()
-    }
+    epoch: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,6 +165,10 @@ pub struct Pool {
     next_ticket: u64,
     next_generation: u32,
     next_sweep: Option<Instant>,
+    /// Connections of earlier epochs are not lent again.
+    epoch: u32,
+    /// The node serves nobody.
+    closed: bool,
 }
 
 impl Pool {
@@ -228,11 +187,16 @@ impl Pool {
             next_ticket: 0,
             next_generation: 0,
             next_sweep: None,
+            epoch: 0,
+            closed: false,
         }
     }
 
     /// Asks for a connection on behalf of `client`, which must not be waiting already.
     pub fn acquire(&mut self, client: ClientId, key: PoolKey, now: Instant) -> Acquire {
+        if self.closed {
+            return Acquire::Refused;
+        }
         let lifetime = self.limits.lifetime;
         self.ensure_group(key.group);
         let Some(group) = self.groups.get_mut(&key.group) else { return Acquire::Refused };
@@ -269,7 +233,7 @@ impl Pool {
     /// connection nor one that is being opened, nor room for one more, is left for it.
     #[must_use]
     pub fn is_exhausted(&self, key: PoolKey) -> bool {
-        if self.is_down() {
+        if self.is_down() || self.closed {
             return false;
         }
         let group = self.groups.get(&key.group);
@@ -360,11 +324,14 @@ impl Pool {
         }
         let key = slot.key;
         slot.born = now;
+        let current = slot.epoch == self.epoch;
         if let Some(group) = self.groups.get_mut(&key.group) {
             group.opened(key.identity);
             group.rejected.retain(|identity| *identity != key.identity);
         }
-        self.health = Health::Up;
+        if current {
+            self.health = Health::Up;
+        }
         self.make_idle(server, now);
         self.pump(now);
     }
@@ -375,9 +342,11 @@ impl Pool {
         if slot.state != State::Connecting {
             return;
         }
-        let key = slot.key;
+        let (key, current) = (slot.key, slot.epoch == self.epoch);
         self.remove(server);
         match kind {
+            // It tells nothing of where others are to go.
+            _ if !current || self.closed => {}
             FailureKind::Unreachable => self.mark_down(server, key, now),
             FailureKind::Rejected => {
                 self.health = Health::Up;
@@ -428,46 +397,6 @@ impl Pool {
         }
     }
 
-    /// Probes a node that is down and closes what has been idle or has lived too long.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if let Health::Down { pause, retry_at, probing: None, probe } = self.health
-            && now >= retry_at
-        {
-            let of_group = self.groups.get(&probe.group).map_or(0, |group| group.total);
-            if self.slots.len() < self.limits.per_node && of_group < self.limits.per_group {
-                let probing = self.connect(probe, now);
-                self.health = Health::Down { pause, retry_at, probing, probe };
-            } else {
-                // With that many connections, whoever needs another one finds out.
-                self.health = Health::Up;
-                self.pump(now);
-            }
-        }
-        if self.next_sweep.is_some_and(|at| now >= at) {
-            self.sweep(now);
-            self.pump(now);
-        }
-    }
-
-    /// Takes new limits. Connections above them are closed when they are free.
-    pub fn set_limits(&mut self, limits: Limits, now: Instant) {
-        self.limits = limits;
-        self.count_unmet();
-        self.trim();
-        self.next_sweep = Some(now);
-        self.pump(now);
-    }
-
-    /// Closes everything that is idle, and forgets to keep a minimum.
-    pub fn close_idle(&mut self) {
-        self.limits.min_per_group = 0;
-        self.unmet = 0;
-        let idle: Vec<ServerId> = self.groups.values().flat_map(|g| g.idle.clone()).collect();
-        for server in idle {
-            self.close(server);
-        }
-    }
-
     /// Whether the node is known to be unreachable.
     #[must_use]
     pub fn is_down(&self) -> bool {
@@ -512,12 +441,14 @@ impl Pool {
     }
 
     fn make_idle(&mut self, server: ServerId, now: Instant) {
-        let (over_node, lifetime) = (self.slots.len() > self.limits.per_node, self.limits.lifetime);
+        let over_node = self.slots.len() > self.limits.per_node || self.closed;
+        let (epoch, lifetime) = (self.epoch, self.limits.lifetime);
         let per_group = self.limits.per_group;
         let Some(slot) = self.slot_mut(server) else { return };
         slot.state = State::Idle { since: now };
         let key = slot.key;
-        let too_old = lifetime.is_some_and(|limit| now.saturating_since(slot.born) >= limit);
+        let too_old = slot.epoch != epoch
+            || lifetime.is_some_and(|limit| now.saturating_since(slot.born) >= limit);
         let expires = self.expiry(server, now);
         let Some(group) = self.groups.get_mut(&key.group) else { return };
         group.idle.push(server);
@@ -526,55 +457,6 @@ impl Pool {
         } else if let Some(at) = expires {
             self.next_sweep = Some(self.next_sweep.map_or(at, |sweep| sweep.min(at)));
         }
-    }
-
-    /// When an idle connection is due for closing next. One that has outstayed the idle time was
-    /// kept for the minimum, and stays until it is too old.
-    fn expiry(&self, server: ServerId, now: Instant) -> Option<Instant> {
-        let slot = self.slots.get(usize::try_from(server.index).ok()?)?;
-        let State::Idle { since } = slot.state else { return None };
-        let idle = self.limits.idle_timeout.map(|limit| since + limit).filter(|at| *at > now);
-        let life = self.limits.lifetime.map(|limit| slot.born + limit);
-        match (idle, life) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
-    }
-
-    fn sweep(&mut self, now: Instant) {
-        let mut due = Vec::new();
-        for group in self.groups.values() {
-            let mut spare = group.total.saturating_sub(self.minimum());
-            for server in &group.idle {
-                let Some(slot) =
-                    usize::try_from(server.index).ok().and_then(|index| self.slots.get(index))
-                else {
-                    continue;
-                };
-                let State::Idle { since } = slot.state else { continue };
-                let old = self
-                    .limits
-                    .lifetime
-                    .is_some_and(|limit| now.saturating_since(slot.born) >= limit);
-                let idle = self
-                    .limits
-                    .idle_timeout
-                    .is_some_and(|limit| now.saturating_since(since) >= limit);
-                if old || (idle && spare > 0) {
-                    spare = spare.saturating_sub(1);
-                    due.push(*server);
-                }
-            }
-        }
-        for server in due {
-            self.close(server);
-        }
-        self.next_sweep = self
-            .groups
-            .values()
-            .flat_map(|group| group.idle.iter())
-            .filter_map(|server| self.expiry(*server, now))
-            .min();
     }
 
     /// Orders an idle connection closed.
@@ -603,11 +485,19 @@ impl Pool {
     }
 
     fn connect(&mut self, key: PoolKey, now: Instant) -> Option<ServerId> {
+        let epoch = self.epoch;
         let entry = self.slots.vacant_entry();
         let index = u32::try_from(entry.key()).ok()?;
         let generation = self.next_generation;
         self.next_generation = self.next_generation.wrapping_add(1);
-        entry.insert(Slot { generation, key, state: State::Connecting, born: now, cancels: 0 });
+        entry.insert(Slot {
+            generation,
+            key,
+            state: State::Connecting,
+            born: now,
+            cancels: 0,
+            epoch,
+        });
         self.ensure_group(key.group);
         let min = self.minimum();
         let group = self.groups.get_mut(&key.group)?;
@@ -681,7 +571,7 @@ impl Pool {
     /// Serves waiters as far as the limits allow, group by group in the order of their oldest
     /// waiter, and fills up to the minimum.
     fn pump(&mut self, now: Instant) {
-        if self.waiting > 0 || self.unmet > 0 {
+        if (self.waiting > 0 || self.unmet > 0) && !self.closed {
             self.pump_groups(now);
         }
         #[cfg(debug_assertions)]
@@ -777,23 +667,6 @@ impl Pool {
             };
             let Some(surplus) = surplus else { return false };
             self.close(surplus);
-        }
-    }
-
-    /// Closes idle connections above the limits.
-    fn trim(&mut self) {
-        let mut surplus = Vec::new();
-        for group in self.groups.values() {
-            let over = group.total.saturating_sub(self.limits.per_group);
-            surplus.extend(group.idle.iter().take(over).copied());
-        }
-        for server in surplus {
-            self.close(server);
-        }
-        while self.slots.len() > self.limits.per_node
-            && let Some(server) = self.idle_of_longest()
-        {
-            self.close(server);
         }
     }
 

@@ -2,7 +2,7 @@
 
 mod after_write;
 
-use crate::config::{Backend, Settings};
+use crate::config::Settings;
 use crate::ids::NodeId;
 use crate::rules::{Preference, PreferredNode, Rules, SessionNames};
 
@@ -42,7 +42,7 @@ impl Balancer {
             preference: None,
             chosen: None,
             skipped: 0,
-            enabled: settings.load_balance_mode && settings.backends.len() > 1,
+            enabled: is_enabled(settings),
             per_statement: settings.statement_level_load_balance,
         }
     }
@@ -55,6 +55,28 @@ impl Balancer {
     pub fn session_starts(&mut self, rules: &Rules, names: &SessionNames<'_>) {
         self.preference = rules.preference(names);
         self.chosen = None;
+    }
+
+    /// Other settings hold from now on. What the session had chosen stays as it is unless nodes,
+    /// weights or redirect lists have changed.
+    pub fn settings_changed(
+        &mut self,
+        (old, new): (&Settings, &Settings),
+        rules: &Rules,
+        names: &SessionNames<'_>,
+    ) {
+        let lists = |settings: &'_ Settings| {
+            [
+                settings.app_name_redirect_preference_list.clone(),
+                settings.database_redirect_preference_list.clone(),
+                settings.user_redirect_preference_list.clone(),
+            ]
+        };
+        self.enabled = is_enabled(new);
+        self.per_statement = new.statement_level_load_balance;
+        if !new.nodes().eq(old.nodes()) || lists(new) != lists(old) || self.per_statement {
+            self.session_starts(rules, names);
+        }
     }
 
     /// Whether reads may leave the primary at all.
@@ -98,7 +120,7 @@ impl Balancer {
         let named = match preference.node {
             PreferredNode::Primary => Some(primary),
             PreferredNode::Id(id) => {
-                nodes(settings).find(|(_, backend)| backend.id == id).map(|(node, _)| node)
+                settings.nodes().find(|(_, backend)| backend.id == id).map(|(node, _)| node)
             }
             PreferredNode::Standby => {
                 let standby =
@@ -122,7 +144,7 @@ impl Balancer {
         let dart = self.unit();
         let skipped = self.skipped;
         let candidates = || {
-            nodes(settings).filter(|(node, backend)| {
+            settings.nodes().filter(|(node, backend)| {
                 backend.weight > 0.0 && skipped & bit(*node) == 0 && passes(*node)
             })
         };
@@ -152,8 +174,8 @@ impl Balancer {
     }
 }
 
-fn nodes(settings: &Settings) -> impl Iterator<Item = (NodeId, &Backend)> {
-    (0_u16..).map(NodeId).zip(&settings.backends)
+fn is_enabled(settings: &Settings) -> bool {
+    settings.load_balance_mode && settings.nodes().nth(1).is_some()
 }
 
 fn bit(node: NodeId) -> u128 {

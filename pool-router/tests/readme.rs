@@ -43,7 +43,8 @@ fn quick_start() {
         assert_eq!(hba.decide(&facts).map(|record| record.method), Some(Method::ScramSha256));
     }
 
-    let passwords = PoolPasswd::parse("pool_passwd", block("/etc/pgweir/pool_passwd"), None).unwrap();
+    let passwords =
+        PoolPasswd::parse("pool_passwd", block("/etc/pgweir/pool_passwd"), None).unwrap();
     assert!(passwords.lookup("app").is_some());
     assert_eq!(passwords.notices(), []);
 }

@@ -144,7 +144,9 @@ async fn pause_after(error: &io::Error) {
 
 fn start(shared: &Arc<Shared>, socket: Socket, transport: Transport) {
     let doorbell = Doorbell::default();
-    if let Some(id) = shared.with_hub(|hub, _| hub.accept(doorbell.clone())) {
+    let accepted =
+        shared.with_hub(|hub, _| Some((hub.accept(doorbell.clone())?, hub.context().clone())));
+    if let Some(id) = accepted {
         shared.spawn(tasks::serve(shared.clone(), socket, transport, id, doorbell));
     }
 }

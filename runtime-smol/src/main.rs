@@ -5,6 +5,7 @@ mod dial;
 mod files;
 mod listen;
 mod orders;
+mod reload;
 mod server;
 mod shared;
 mod signals;

@@ -10,14 +10,20 @@ use pool_router::cli;
 use pool_router::config::Settings;
 use pool_router::context::Context;
 use pool_router::hub::Shutdown;
+use pool_router::watch::Watch;
 use smol::future::{or, pending};
 use smol::{Executor, Timer};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Registry;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::Handle;
+use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::listen;
+use crate::reload::{Reloader, reload_when_due};
 use crate::shared::Shared;
 use crate::signals::Signals;
 use crate::tasks::random;
+use crate::{files, listen};
 
 /// The exit status when the service could not be started or had to be given up.
 const EXIT_FAILURE: u8 = 1;
@@ -30,16 +36,19 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return print(&mut io::stderr(), &error.text, error.exit_code),
     };
     cli.find_key_file(&|name| std::env::var(name).ok());
-    let (context, notices) = match boot(&cli, &mut crate::files::read, random()) {
+    let mut watch = Watch::default();
+    let mut read = |path: &str| files::read_watched(&mut watch, path);
+    let (context, notices) = match boot(&cli, &mut read, random()) {
         Ok(Boot::Serve(context, notices)) => (context, notices),
         Ok(Boot::Print(text)) => return print(&mut io::stdout(), &text, 0),
         Err(error) => return print(&mut io::stderr(), &error.text, error.exit_code),
     };
-    log_to_stderr(log_level(&context.settings, cli.debug));
+    let level = log_to_stderr(log_level(&context.settings, cli.debug));
     log_notices(&notices);
+    let reloader = Reloader { cli, watch, level };
     let served = runtime(&context.settings).and_then(|executor| {
         // A task of its own: otherwise every event of whatever client would poll it.
-        let served = executor.spawn(serve(context, executor.clone()));
+        let served = executor.spawn(serve(context, reloader, executor.clone()));
         // Connections that are still being opened at the end are of no use to anybody.
         smol::block_on(executor.run(served))
     });
@@ -65,21 +74,28 @@ fn runtime(settings: &Settings) -> io::Result<Arc<Executor<'static>>> {
     Ok(executor)
 }
 
-async fn serve(context: Arc<Context>, executor: Arc<Executor<'static>>) -> io::Result<()> {
+async fn serve(
+    context: Arc<Context>,
+    reloader: Reloader,
+    executor: Arc<Executor<'static>>,
+) -> io::Result<()> {
     let mut signals = Signals::install()?;
     let mut listeners = listen::bind(&context.settings).await?;
+    let port = context.settings.port;
     let shared = Shared::new(context, executor);
     let accepting = listen::accept_all(&shared, &mut listeners);
-    tracing::info!(port = shared.context.settings.port, "pgweir is ready");
+    tracing::info!(port, "pgweir is ready");
     let upkeep = shared.executor.spawn(upkeep(shared.clone()));
+    let reloading = shared.executor.spawn(reload_when_due(shared.clone(), reloader));
 
-    let mut how = signals.next().await;
+    let mut how = signals.next(&shared).await;
+    drop(reloading);
     drop(accepting);
     drop(listeners);
     loop {
         tracing::info!("shutting down ({how:?})");
         shared.with_hub(|hub, _| hub.shut_down(how));
-        let limit = shared.context.settings.shutdown_timeout;
+        let limit = shared.settings().shutdown_timeout;
         let deadline = async {
             match limit {
                 Some(limit) if how == Shutdown::Graceful => Timer::after(limit).await,
@@ -91,7 +107,7 @@ async fn serve(context: Arc<Context>, executor: Arc<Executor<'static>>) -> io::R
             emptied(&shared).await;
             None
         };
-        match or(emptied, or(async { Some(signals.next().await) }, deadline)).await {
+        match or(emptied, or(async { Some(signals.next(&shared).await) }, deadline)).await {
             Some(more) => how = how.max(more),
             None => break,
         }
@@ -126,13 +142,15 @@ async fn emptied(shared: &Arc<Shared>) {
     }
 }
 
-fn log_to_stderr(level: LevelFilter) {
-    tracing_subscriber::fmt()
-        .with_max_level(level)
+/// Logs from now on. What is returned changes the level.
+fn log_to_stderr(level: LevelFilter) -> Handle<LevelFilter, Registry> {
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(level);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(false)
-        .with_target(false)
-        .init();
+        .with_target(false);
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    handle
 }
 
 fn print(to: &mut dyn Write, text: &str, code: u8) -> ExitCode {

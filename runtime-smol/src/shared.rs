@@ -9,6 +9,7 @@ use std::time::Instant as Clock;
 
 use pgwire_core::time::Instant;
 use pool_router::buffers::Buffers;
+use pool_router::config::Settings;
 use pool_router::context::Context;
 use pool_router::hub::{Command, Hub};
 use smol::Executor;
@@ -77,10 +78,11 @@ impl Doorbell {
 pub(crate) struct Shared {
     hub: Mutex<Hub<Socket, Doorbell>>,
     origin: Clock,
-    pub(crate) context: Arc<Context>,
     pub(crate) executor: Arc<Executor<'static>>,
     /// The hub's next timeout has changed.
     pub(crate) changed: Doorbell,
+    /// The configuration is to be read again.
+    pub(crate) reload: Doorbell,
     /// The last client may have left.
     pub(crate) left: Doorbell,
 }
@@ -88,13 +90,18 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(context: Arc<Context>, executor: Arc<Executor<'static>>) -> Arc<Self> {
         Arc::new(Self {
-            hub: Mutex::new(Hub::new(context.settings.clone())),
+            hub: Mutex::new(Hub::new(context)),
             origin: Clock::now(),
-            context,
             executor,
             changed: Doorbell::default(),
+            reload: Doorbell::default(),
             left: Doorbell::default(),
         })
+    }
+
+    /// The settings in force.
+    pub(crate) fn settings(self: &Arc<Self>) -> Arc<Settings> {
+        self.with_hub(|hub, _| hub.settings().clone())
     }
 
     /// The time, as the pure crates count it.
@@ -140,6 +147,7 @@ impl Shared {
                 Command::Connect(plan) => orders::connect(self.clone(), plan),
                 Command::Close(link) => orders::close(*link),
                 Command::LookUp(plan) => orders::look_up(self.clone(), *plan),
+                Command::Reload => self.reload.ring(),
                 Command::Cancel(order) => orders::cancel(self.clone(), order),
             }
         }

@@ -1,8 +1,9 @@
-//! Signals that end the service.
+//! Signals: what ends the service, and what has it read its files again.
 
 use std::ffi::c_int;
 use std::io;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use pool_router::hub::Shutdown;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
@@ -10,6 +11,8 @@ use signal_hook::low_level::pipe;
 use smol::Async;
 use smol::future::or;
 use smol::io::AsyncReadExt;
+
+use crate::shared::Shared;
 
 /// The signals that are listened to: each writes a byte into a stream of its own.
 pub(crate) struct Signals {
@@ -29,8 +32,8 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one that ends the service.
-    pub(crate) async fn next(&mut self) -> Shutdown {
+    /// Waits for the next one that ends the service; the others are obeyed.
+    pub(crate) async fn next(&mut self, shared: &Arc<Shared>) -> Shutdown {
         loop {
             let how = or(
                 or(
@@ -45,7 +48,7 @@ impl Signals {
             .await;
             match how {
                 Some(how) => return how,
-                None => tracing::warn!("{}", pool_router::boot::RELOAD_NOTICE),
+                None => shared.with_hub(|hub, _| hub.order_reload()),
             }
         }
     }

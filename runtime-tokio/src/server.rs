@@ -9,13 +9,19 @@ use pool_router::cli;
 use pool_router::config::Settings;
 use pool_router::context::Context;
 use pool_router::hub::Shutdown;
+use pool_router::watch::Watch;
 use tokio::runtime::{Builder, Runtime};
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Registry;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::reload::Handle;
+use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::listen;
+use crate::reload::{Reloader, reload_when_due};
 use crate::shared::Shared;
 use crate::signals::Signals;
 use crate::tasks::random;
+use crate::{files, listen};
 
 /// The exit status when the service could not be started or had to be given up.
 const EXIT_FAILURE: u8 = 1;
@@ -28,15 +34,18 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return print(&mut io::stderr(), &error.text, error.exit_code),
     };
     cli.find_key_file(&|name| std::env::var(name).ok());
-    let (context, notices) = match boot(&cli, &mut crate::files::read, random()) {
+    let mut watch = Watch::default();
+    let mut read = |path: &str| files::read_watched(&mut watch, path);
+    let (context, notices) = match boot(&cli, &mut read, random()) {
         Ok(Boot::Serve(context, notices)) => (context, notices),
         Ok(Boot::Print(text)) => return print(&mut io::stdout(), &text, 0),
         Err(error) => return print(&mut io::stderr(), &error.text, error.exit_code),
     };
-    log_to_stderr(log_level(&context.settings, cli.debug));
+    let level = log_to_stderr(log_level(&context.settings, cli.debug));
     log_notices(&notices);
+    let reloader = Reloader { cli, watch, level };
     let served = runtime(&context.settings).and_then(|runtime| {
-        let served = runtime.block_on(serve(context));
+        let served = runtime.block_on(serve(context, reloader));
         // Connections that are still being opened are of no use to anybody now.
         runtime.shutdown_background();
         served
@@ -58,21 +67,24 @@ fn runtime(settings: &Settings) -> io::Result<Runtime> {
     }
 }
 
-async fn serve(context: Arc<Context>) -> io::Result<()> {
+async fn serve(context: Arc<Context>, reloader: Reloader) -> io::Result<()> {
     let mut signals = Signals::install()?;
     let mut listeners = listen::bind(&context.settings).await?;
+    let port = context.settings.port;
     let shared = Shared::new(context);
     let accepting = listen::accept_all(&shared, &mut listeners);
-    tracing::info!(port = shared.context.settings.port, "pgweir is ready");
+    tracing::info!(port, "pgweir is ready");
     let upkeep = tokio::spawn(upkeep(shared.clone()));
+    let reloading = tokio::spawn(reload_when_due(shared.clone(), reloader));
 
-    let mut how = signals.next().await;
+    let mut how = signals.next(&shared).await;
+    reloading.abort();
     drop(accepting);
     drop(listeners);
     loop {
         tracing::info!("shutting down ({how:?})");
         shared.with_hub(|hub, _| hub.shut_down(how));
-        let limit = shared.context.settings.shutdown_timeout;
+        let limit = shared.settings().shutdown_timeout;
         let deadline = async {
             match limit {
                 Some(limit) if how == Shutdown::Graceful => tokio::time::sleep(limit).await,
@@ -81,7 +93,7 @@ async fn serve(context: Arc<Context>) -> io::Result<()> {
         };
         tokio::select! {
             () = emptied(&shared) => break,
-            more = signals.next() => how = how.max(more),
+            more = signals.next(&shared) => how = how.max(more),
             () = deadline => how = Shutdown::Fast,
         }
     }
@@ -115,13 +127,15 @@ async fn emptied(shared: &Arc<Shared>) {
     }
 }
 
-fn log_to_stderr(level: LevelFilter) {
-    tracing_subscriber::fmt()
-        .with_max_level(level)
+/// Logs from now on. What is returned changes the level.
+fn log_to_stderr(level: LevelFilter) -> Handle<LevelFilter, Registry> {
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(level);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(false)
-        .with_target(false)
-        .init();
+        .with_target(false);
+    tracing_subscriber::registry().with(filter).with(lines).init();
+    handle
 }
 
 fn print(to: &mut dyn Write, text: &str, code: u8) -> ExitCode {

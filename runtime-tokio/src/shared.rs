@@ -8,6 +8,7 @@ use std::time::Instant as Clock;
 
 use pgwire_core::time::Instant;
 use pool_router::buffers::Buffers;
+use pool_router::config::Settings;
 use pool_router::context::Context;
 use pool_router::hub::{Command, Hub};
 use tokio::sync::Notify;
@@ -58,9 +59,10 @@ struct Guarded {
 pub(crate) struct Shared {
     hub: Mutex<Guarded>,
     origin: Clock,
-    pub(crate) context: Arc<Context>,
     /// The hub's next timeout has changed.
     pub(crate) changed: Notify,
+    /// The configuration is to be read again.
+    pub(crate) reload: Notify,
     /// The last client may have left.
     pub(crate) left: Notify,
 }
@@ -68,15 +70,17 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(context: Arc<Context>) -> Arc<Self> {
         Arc::new(Self {
-            hub: Mutex::new(Guarded {
-                hub: Hub::new(context.settings.clone()),
-                latest: Instant::ORIGIN,
-            }),
+            hub: Mutex::new(Guarded { hub: Hub::new(context), latest: Instant::ORIGIN }),
             origin: Clock::now(),
-            context,
             changed: Notify::new(),
+            reload: Notify::new(),
             left: Notify::new(),
         })
+    }
+
+    /// The settings in force.
+    pub(crate) fn settings(self: &Arc<Self>) -> Arc<Settings> {
+        self.with_hub(|hub, _| hub.settings().clone())
     }
 
     /// The time, as the pure crates count it.
@@ -130,6 +134,7 @@ impl Shared {
                 Command::Connect(plan) => orders::connect(self.clone(), plan),
                 Command::Close(link) => orders::close(*link),
                 Command::LookUp(plan) => orders::look_up(self.clone(), *plan),
+                Command::Reload => self.reload.notify_one(),
                 Command::Cancel(order) => orders::cancel(self.clone(), order),
             }
         }

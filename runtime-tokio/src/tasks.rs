@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use pgwire_core::auth::DerivedKey;
 use pgwire_core::time::Instant;
+use pool_router::context::Context as Loaded;
 use pool_router::ids::ClientId;
 use pool_router::relay::{Entropy, Relay, Transport, Turn};
 use tokio::task::JoinHandle;
@@ -29,11 +30,11 @@ pub(crate) async fn serve(
     shared: Arc<Shared>,
     socket: Socket,
     transport: Transport,
-    id: ClientId,
+    (id, context): (ClientId, Arc<Loaded>),
     doorbell: Doorbell,
 ) {
     let entropy = Entropy(random());
-    let relay = Relay::new(id, shared.context.clone(), socket, transport, entropy, shared.now());
+    let relay = Relay::new(id, context, socket, transport, entropy, shared.now());
     let mut task = Box::new(ClientTask {
         shared,
         relay,

@@ -110,11 +110,7 @@ pub(crate) struct Catalogues {
 
 impl Catalogues {
     pub(crate) fn new(settings: &Settings) -> Self {
-        let primary = settings.primary_node();
-        let standby = (0..settings.backends.len())
-            .filter_map(|index| u16::try_from(index).ok())
-            .map(NodeId)
-            .find(|node| *node != primary);
+        let (primary, standby) = nodes(settings);
         Self {
             databases: BTreeMap::new(),
             next_series: SERIES,
@@ -341,6 +337,19 @@ impl Catalogues {
         self.plan(now);
     }
 
+    /// Other nodes are configured from now on: what is known is looked up anew.
+    pub(crate) fn reload(&mut self, settings: &Settings, nodes_differ: bool, now: Instant) {
+        if !nodes_differ {
+            return;
+        }
+        (self.primary, self.standby) = nodes(settings);
+        self.enabled = settings.load_balance_mode && self.standby.is_some();
+        for entry in self.databases.values_mut() {
+            entry.changes += 1;
+        }
+        self.plan(now);
+    }
+
     /// Nothing more is to be begun.
     pub(crate) fn stop(&mut self) {
         self.enabled = false;
@@ -382,6 +391,12 @@ impl Catalogues {
         }
         self.next = next;
     }
+}
+
+/// The primary, and a standby.
+fn nodes(settings: &Settings) -> (NodeId, Option<NodeId>) {
+    let primary = settings.primary_node();
+    (primary, settings.nodes().map(|(node, _)| node).find(|node| *node != primary))
 }
 
 impl Entry {

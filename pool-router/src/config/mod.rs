@@ -13,6 +13,7 @@ mod load;
 pub mod reference;
 mod scan;
 mod settings;
+mod succession;
 pub mod table;
 pub mod units;
 mod value;

@@ -12,8 +12,8 @@ use super::table::{Change, Kind, Parameter, Scope, Verdict, parameters, sections
 pub fn markdown() -> String {
     let mut out = String::from(
         "# Settings\n\nAll parameters of `pgpool.conf`. *N* stands for a node id; a name that may \
-         go without it sets the default of all nodes. Nothing is reloaded yet: \"reload\" marks what \
-         need not wait for a restart in principle.\n",
+         go without it sets the default of all nodes. What takes effect at a reload does so for clients \
+         that are there already when nothing of theirs is under way.\n",
     );
     for (heading, rows) in sections() {
         let _ = write!(

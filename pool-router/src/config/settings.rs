@@ -181,6 +181,10 @@ pub struct Settings {
     pub max_server_connections: u32,
     /// Server connections per node and (user, database) that stay open; at most `weir_pool_size`.
     pub min_pool_size: u32,
+    /// Read the files again when they have changed.
+    pub reload_on_change: bool,
+    /// How often they are looked at. Not zero.
+    pub reload_check_interval: Duration,
     /// Threads for clients; `None`: one per processor.
     pub workers: Option<u16>,
     /// How long a client may wait for a server connection.
@@ -265,6 +269,10 @@ pub struct Settings {
     /// What begins each line of the log.
     pub log_line_prefix: String,
 
+    /// Counts the loads of the files.
+    pub(super) generation: u64,
+    /// Nodes, by the bit of their position, that are not configured any more.
+    pub(super) removed: u128,
     pub(super) values: Values,
 }
 
@@ -284,16 +292,14 @@ impl Settings {
     /// none such.
     #[must_use]
     pub fn primary(&self) -> Option<&Backend> {
-        self.backends
-            .iter()
-            .find(|node| node.flag.always_primary)
-            .or_else(|| self.backends.iter().min_by_key(|node| node.id))
+        let nodes = || self.nodes().map(|(_, node)| node);
+        nodes().find(|node| node.flag.always_primary).or_else(|| nodes().min_by_key(|node| node.id))
     }
 
     /// The server with a node id.
     #[must_use]
     pub fn backend(&self, id: u16) -> Option<&Backend> {
-        self.backends.iter().find(|node| node.id == id)
+        self.nodes().map(|(_, node)| node).find(|node| node.id == id)
     }
 
     /// The value of any parameter as the file writes it, or its default; `name` carries the node
@@ -412,6 +418,8 @@ impl Settings {
                 num_init_children.saturating_mul(max_pool),
             ),
             min_pool_size: v.int("weir_min_pool_size", None),
+            reload_on_change: v.bool("weir_reload_on_change"),
+            reload_check_interval: v.duration("weir_reload_check_interval", None),
             workers: Some(v.port("weir_workers", None)).filter(|n| *n != 0),
             query_wait_timeout: v.limit("weir_query_wait_timeout", None),
             server_idle_timeout: if v.is_set("connection_life_time")
@@ -485,6 +493,8 @@ impl Settings {
             log_statement: v.bool("log_statement"),
             log_per_node_statement: v.bool("log_per_node_statement"),
             log_line_prefix: v.text("log_line_prefix", None),
+            generation: 0,
+            removed: 0,
             values,
         }
     }

@@ -27,8 +27,7 @@ pub fn with_entry(text: &str, user: &str, field: &str) -> Result<Zeroizing<Strin
     let mut edited = Zeroizing::new(String::with_capacity(text.len() + entry.len() + 1));
     let mut written = false;
     for line in text.lines() {
-        let is_theirs = !line.starts_with('#')
-            && split_user(line).is_ok_and(|(of, _)| of == user);
+        let is_theirs = !line.starts_with('#') && split_user(line).is_ok_and(|(of, _)| of == user);
         if !is_theirs {
             edited.push_str(line);
             edited.push('\n');

@@ -99,6 +99,12 @@ pub(super) struct Known<'a> {
 /// anyway; those with facts have that of their snapshot.
 const NO_FACTS: u64 = 0;
 
+/// Stands for the facts of a snapshot together with the operator's lists of one load.
+fn shape_version(snapshot: u64, generation: u64) -> u64 {
+    // An odd factor spreads the generations, of which there are few, over all numbers.
+    snapshot.wrapping_add(generation.wrapping_mul(0x9E37_79B9_7F4A_7C15))
+}
+
 impl Session {
     /// Looks at remembered statements anew if the catalogue has changed.
     pub(super) fn refresh(&mut self, known: Known<'_>) {
@@ -130,7 +136,10 @@ impl Session {
         let mut facts = SessionFacts::new(snapshot, || known.params.get(b"client_encoding"));
         let rules = &known.context.rules;
         // Facts that only this session goes by are not remembered for others.
-        let version = snapshot.filter(|_| facts.understood).map(Snapshot::number);
+        let generation = known.context.settings.generation();
+        let version = snapshot
+            .filter(|_| facts.understood)
+            .map(|snapshot| shape_version(snapshot.number(), generation));
         let shapes = &mut self.shapes;
         let found = version.and_then(|version| {
             shapes.as_mut().and_then(|shapes| shapes.find(sql, &self.lexing, version))

@@ -20,7 +20,8 @@ impl<S> Relay<S> {
             hub.withdraw(self.id, node, now);
         }
         let held = self.active.take().into_iter().chain(self.parked.drain(..));
-        for link in held.chain(self.wants.release.drain(..)) {
+        let wanted = self.wants.release.drain(..).chain(self.wants.retire.drain(..));
+        for link in held.chain(wanted) {
             hub.discard(link.id, now);
         }
         for server in self.wants.discard.drain(..) {

@@ -26,6 +26,7 @@ mod farewell;
 mod heal;
 mod parameters;
 mod query;
+mod reload;
 mod reply;
 mod startup;
 mod statements;
@@ -64,6 +65,7 @@ use crate::tally::Tally;
 use demand::{Change, Demand};
 use heal::Occasion;
 use parameters::Parameters;
+use reload::Next;
 use startup::Startup;
 use statements::Statements;
 use transaction::{Block, Transaction};
@@ -165,6 +167,8 @@ struct Wants<S> {
     acquire: Option<NodeId>,
     withdraw: Option<NodeId>,
     release: Vec<Box<Link<S>>>,
+    /// To be closed in good order.
+    retire: Vec<Box<Link<S>>>,
     discard: Vec<ServerId>,
     learned: Option<(NodeId, Learned)>,
     catalogue_changed: bool,
@@ -181,6 +185,7 @@ impl<S> Default for Wants<S> {
             acquire: None,
             withdraw: None,
             release: Vec::new(),
+            retire: Vec::new(),
             discard: Vec::new(),
             learned: None,
             catalogue_changed: false,
@@ -201,6 +206,7 @@ impl<S> Wants<S> {
             || self.acquire.is_some()
             || self.withdraw.is_some()
             || !self.release.is_empty()
+            || !self.retire.is_empty()
             || !self.discard.is_empty()
             || !self.cancel_server.is_empty()
             || self.cancel_by_key.is_some()
@@ -341,6 +347,8 @@ pub struct Relay<S> {
     timer: Option<(Instant, Timer)>,
     draining: bool,
     doorbell: bool,
+    /// What is to be taken over when nothing is under way.
+    next: Option<Box<Next>>,
     /// A server refused a reset.
     reset_failed: bool,
 }
@@ -410,6 +418,7 @@ impl<S> Relay<S> {
             timer,
             draining: false,
             doorbell: false,
+            next: None,
             reset_failed: false,
             context,
         }
@@ -499,13 +508,21 @@ impl<S> Relay<S> {
     pub fn service<D: Clone>(&mut self, hub: &mut Hub<S, D>, now: Instant) {
         self.doorbell = false;
         while let Some(event) = hub.next_event(self.id) {
-            self.on_event(event, now);
+            match event {
+                Event::Reload => self.on_reload(hub),
+                // It is not waited for any more.
+                Event::Refused(node, _) if self.waiting != Some(node) => {}
+                event => self.on_event(event, now),
+            }
         }
         if let Some((pid, key)) = self.wants.cancel_by_key.take() {
             hub.cancel_by_key(pid, &key);
         }
         while let Some((server, key)) = self.wants.cancel_server.pop() {
             hub.cancel_server(server, &key);
+        }
+        while let Some(link) = self.wants.retire.pop() {
+            hub.retire(link, now);
         }
         while let Some(link) = self.wants.release.pop() {
             hub.release(link, now);
@@ -599,6 +616,7 @@ impl<S> Relay<S> {
             }
             Event::Cancel => self.on_cancel(),
             Event::Terminate(how) => self.on_terminate(how),
+            Event::Reload => {}
         }
         let _ = now;
     }
@@ -784,6 +802,9 @@ impl<S> Relay<S> {
             if self.draining {
                 self.fatal(SqlState::ADMIN_SHUTDOWN, SHUTDOWN_MESSAGE, None);
                 return true;
+            }
+            if self.next.is_some() {
+                self.adopt_when_idle();
             }
             if self.timer.is_none()
                 && let Some(limit) = self.settings().client_idle_limit

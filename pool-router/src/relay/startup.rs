@@ -100,6 +100,11 @@ impl Startup {
         matches!(self.stage, Stage::Packet)
     }
 
+    /// Whether it was not decided yet how the client is to show who it is.
+    pub(super) fn is_before_auth(&self) -> bool {
+        matches!(self.stage, Stage::Packet | Stage::Place)
+    }
+
     pub(super) fn new(entropy: Entropy) -> Self {
         Self {
             entropy,
@@ -413,7 +418,7 @@ impl<S> Relay<S> {
     pub(super) fn continue_welcome<D: Clone>(&mut self, hub: &mut Hub<S, D>, now: Instant) {
         let Some(pool_key) = self.pool_key else { return };
         let primary = self.context.settings.primary_node();
-        let nodes = self.context.settings.backends.len();
+        let nodes: Vec<NodeId> = self.context.settings.nodes().map(|(node, _)| node).collect();
         let Some(startup) = self.startup() else { return };
         let Stage::Welcome { setting } = startup.stage else { return };
         let tracked: Vec<Parameter> =
@@ -437,10 +442,9 @@ impl<S> Relay<S> {
         } else if self.active.is_some() {
             self.ask_for_welcome(hub, pool_key, &tracked);
         } else if self.waiting.is_none() && self.wants.acquire.is_none() {
-            let candidates = std::iter::once(primary)
-                .chain((0..nodes).filter_map(|index| u16::try_from(index).ok()).map(NodeId));
-            let mut candidates =
-                candidates.filter(|node| refused & (1_u128 << (node.0 & 127)) == 0);
+            let mut candidates = std::iter::once(primary)
+                .chain(nodes)
+                .filter(|node| refused & (1_u128 << (node.0 & 127)) == 0);
             self.wants.acquire = candidates.next();
         }
     }
@@ -546,7 +550,7 @@ impl<S> Relay<S> {
 
     /// The server that was to give the welcome cannot be had.
     pub(super) fn welcome_refused(&mut self, node: NodeId, error: &Arc<ConnectError>) {
-        let backends = self.context.settings.backends.len();
+        let backends = self.context.settings.nodes().count();
         let Some(startup) = self.startup() else { return };
         startup.refused |= 1_u128 << (node.0 & 127);
         let (first, reason) = startup.first_error.get_or_insert((node, error.clone())).clone();

@@ -89,6 +89,11 @@ pub(super) enum Missing<'a> {
 }
 
 impl Statements {
+    /// What is kept beyond a smaller limit stays; nothing is added to it.
+    pub(super) fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
     pub(super) fn new(limit: u64) -> Self {
         Self {
             named: BTreeMap::new(),

@@ -31,18 +31,29 @@ enum Lasting {
     Session,
 }
 
+impl Lasting {
+    const fn of(setting: DisableLoadBalanceOnWrite) -> Self {
+        match setting {
+            DisableLoadBalanceOnWrite::Off
+            | DisableLoadBalanceOnWrite::Transaction
+            | DisableLoadBalanceOnWrite::DmlAdaptive => Self::Nothing,
+            DisableLoadBalanceOnWrite::TransTransaction => Self::Transactions,
+            DisableLoadBalanceOnWrite::Always => Self::Session,
+        }
+    }
+}
+
 impl AfterWrite {
     /// A session that has written nothing.
     #[must_use]
     pub const fn new(setting: DisableLoadBalanceOnWrite) -> Self {
-        let lasting = match setting {
-            DisableLoadBalanceOnWrite::Off
-            | DisableLoadBalanceOnWrite::Transaction
-            | DisableLoadBalanceOnWrite::DmlAdaptive => Lasting::Nothing,
-            DisableLoadBalanceOnWrite::TransTransaction => Lasting::Transactions,
-            DisableLoadBalanceOnWrite::Always => Lasting::Session,
-        };
-        Self { lasting, wrote: false }
+        Self { lasting: Lasting::of(setting), wrote: false }
+    }
+
+    /// The setting is another one from now on. Only what was written while it counted counts.
+    pub const fn setting_changed(&mut self, setting: DisableLoadBalanceOnWrite) {
+        self.lasting = Lasting::of(setting);
+        self.wrote &= !matches!(self.lasting, Lasting::Nothing);
     }
 
     /// A statement was sent that writes or may write. It counts even if it fails or is rolled back.

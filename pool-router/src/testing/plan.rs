@@ -22,7 +22,7 @@ use crate::rules::Rules;
 /// Servers and clients have no more accidents from here on.
 const HEALED: Duration = Duration::from_millis(400);
 
-fn backends(count: usize) -> Vec<Backend> {
+pub(super) fn backends(count: usize) -> Vec<Backend> {
     (0..count)
         .filter_map(|index| u16::try_from(index).ok())
         .map(|id| Backend {
@@ -37,7 +37,7 @@ fn backends(count: usize) -> Vec<Backend> {
         .collect()
 }
 
-fn count(n: usize) -> u32 {
+pub(super) fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
 
@@ -178,6 +178,11 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
         let how = if rng.chance(800) { Shutdown::Graceful } else { Shutdown::Fast };
         let at = fault_at(rng);
         world.at(at, Event::Fault(Fault::Shutdown(how)));
+    }
+    // No fault: it excuses nothing.
+    for _ in 0..rng.pick(&[0, 0, 1, 3]) {
+        let at = fault_at(rng);
+        world.at(at, Event::Fault(Fault::Reload));
     }
     if faulty {
         for _ in 0..rng.below(5) {

@@ -14,14 +14,17 @@ use pgwire_core::time::Instant;
 use super::fake_client::{Client, Exit, Outcome, Wishes};
 use super::fake_pg::{Chaos, Effects, End, Health, Node, Scene};
 use super::net::{ConnId, Cut, Net, Notice, Peer, Socket, Task, Way};
+use super::plan::{backends, count};
 use super::rng::Rng;
 use crate::buffers::Buffers;
 use crate::catalogue::{Lookup, LookupOrder, LookupPlan, LookupTurn};
+use crate::config::{DisableLoadBalanceOnWrite, PoolMode};
 use crate::context::Context;
 use crate::hub::{CancelOrder, Command, Hub, Shutdown};
 use crate::io::{Io, Transfer};
 use crate::login::{ConnectError, Login, LoginPlan, LoginTurn};
 use crate::relay::{Entropy, Relay, Transport, Turn};
+use crate::rules::Rules;
 use crate::sizes::size;
 
 /// Everything is to be over by then.
@@ -48,6 +51,8 @@ pub(super) enum Fault {
     Heal,
     /// The proxy is to end.
     Shutdown(Shutdown),
+    /// Other files are loaded.
+    Reload,
 }
 
 #[derive(Debug)]
@@ -173,7 +178,6 @@ pub(super) struct World {
     wires: Wires,
     pub(super) net: Net,
     hub: Hub<Socket, usize>,
-    context: Arc<Context>,
     buffers: Buffers,
     relays: Vec<RelayTask>,
     logins: Vec<LoginTask>,
@@ -191,7 +195,6 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(context: Context, wires: Wires, mut scene: Scene, nodes: Vec<Node>) -> Self {
-        let context = Arc::new(context);
         let net = Net::new(scene.rng.fork(), wires.max_delay);
         let entropy = scene.rng.fork();
         Self {
@@ -201,8 +204,7 @@ impl World {
             scene,
             wires,
             net,
-            hub: Hub::new(context.settings.clone()),
-            context,
+            hub: Hub::new(Arc::new(context)),
             buffers: Buffers::new(),
             relays: Vec::new(),
             logins: Vec::new(),
@@ -341,7 +343,7 @@ impl World {
 
     /// Carries out what the hub orders.
     fn obey(&mut self) {
-        let mut connects = false;
+        let mut connects = BTreeSet::new();
         while let Some(command) = self.hub.poll_command() {
             match command {
                 Command::Ring(client) => {
@@ -349,7 +351,7 @@ impl World {
                     self.wake(Task::Client(client));
                 }
                 Command::Connect(plan) => {
-                    connects = true;
+                    connects.insert(plan.server.node.index());
                     let index = self.logins.len();
                     let server = plan.server;
                     self.scene.note(|| format!("login {index} for {server:?}"));
@@ -373,6 +375,7 @@ impl World {
                     self.net.running = None;
                     let _: Transfer = self.net.write(&mut socket, &[IoSlice::new(&goodbye)]);
                 }
+                Command::Reload => self.at(self.scene.now, Event::Fault(Fault::Reload)),
                 Command::Cancel(order) => {
                     let index = self.cancels.len();
                     if let Some(timeout) = order.timeout {
@@ -384,8 +387,8 @@ impl World {
             }
         }
         self.net.close_dropped();
-        if connects {
-            self.check_limits();
+        if !connects.is_empty() {
+            self.check_limits(&connects);
         }
         if let Some(at) = self.hub.poll_timeout()
             && self.hub_alarm.is_none_or(|set| at < set)
@@ -396,20 +399,20 @@ impl World {
     }
 
     /// Counts the connections that are being dialled or open, as the servers would.
-    fn check_limits(&mut self) {
+    fn check_limits(&mut self, connects: &BTreeSet<usize>) {
         let mut per_node: BTreeMap<usize, usize> = BTreeMap::new();
         let mut per_group: BTreeMap<(usize, &[u8], &[u8]), usize> = BTreeMap::new();
         for task in &self.logins {
             // A login that is over lives on as long as its connection.
-            if !task.is_open(&self.net) {
+            let node = task.plan.server.node.index();
+            if !connects.contains(&node) || !task.is_open(&self.net) {
                 continue;
             }
-            let node = task.plan.server.node.index();
             let identity = &task.plan.identity;
             *per_node.entry(node).or_default() += 1;
             *per_group.entry((node, &identity.user, &identity.database)).or_default() += 1;
         }
-        let settings = &self.context.settings;
+        let settings = self.hub.settings().clone();
         let most = per_node.values().max().copied().unwrap_or(0);
         let group = per_group.values().max().copied().unwrap_or(0);
         if most > size(settings.max_server_connections) {
@@ -509,7 +512,7 @@ impl World {
             for chunk in entropy.chunks_mut(8) {
                 chunk.copy_from_slice(&self.entropy.next().to_le_bytes());
             }
-            let context = self.context.clone();
+            let context = self.hub.context().clone();
             let now = self.scene.now;
             let relay = Relay::new(id, context, socket, Transport::Local, Entropy(entropy), now);
             self.relays[index].relay = Some(relay);
@@ -839,6 +842,7 @@ impl World {
                     node.chaos = Chaos::default();
                 }
             }
+            Fault::Reload => self.reload(),
             Fault::Shutdown(how) => {
                 self.scene.shutdown = true;
                 // Nobody can expect to finish what is under way.
@@ -847,6 +851,52 @@ impl World {
                 self.obey();
             }
         }
+    }
+
+    /// Draws other settings and has them take effect. No client may notice.
+    fn reload(&mut self) {
+        let present = self.hub.context().clone();
+        let rng = &mut self.scene.rng;
+        let mut settings = (*present.settings).clone();
+        let places = count(self.clients.len());
+        settings.backends = backends(self.nodes.len());
+        settings.backends.retain(|backend| backend.id == 0 || rng.chance(700));
+        for backend in &mut settings.backends {
+            backend.weight = rng.pick(&[0.0, 1.0, 3.0]);
+            if rng.chance(200) {
+                // The same server, by another way.
+                backend.port = rng.pick(&[5432, 5433]);
+            }
+        }
+        settings.pool_size = count(1 + rng.below(self.clients.len() + 1));
+        settings.max_server_connections = count(1 + rng.below(2 * self.clients.len() + 1));
+        settings.min_pool_size = count(rng.below(2));
+        settings.num_init_children = count(1 + rng.below(self.clients.len() + 2));
+        settings.statement_level_load_balance = rng.chance(500);
+        settings.disable_load_balance_on_write = if rng.chance(300) {
+            DisableLoadBalanceOnWrite::Always
+        } else {
+            DisableLoadBalanceOnWrite::Transaction
+        };
+        settings.connection_cache = rng.chance(900);
+        settings.server_idle_timeout = rng.chance(500).then_some(Duration::from_millis(50));
+        settings.server_lifetime = rng.chance(300).then_some(Duration::from_millis(100));
+        let small = settings.pool_size < places || settings.max_server_connections < places;
+        let waits = settings.pool_mode == PoolMode::Session && self.nodes.len() > 1;
+        self.scene.crowded |= small && waits;
+        let settings = Arc::new(settings.succeed(&present.settings));
+        let patterns = Rules::compile(&settings).unwrap_or_default();
+        let context = Context {
+            settings,
+            rules: patterns,
+            hba: None,
+            passwords: present.passwords.clone(),
+            mock_seed: present.mock_seed,
+        };
+        if let Err(error) = self.hub.reload(Arc::new(context), self.scene.now) {
+            self.scene.violation(error.to_string());
+        }
+        self.obey();
     }
 
     // --- the end --------------------------------------------------------------------------------

@@ -14,6 +14,13 @@ pub(super) static TABLE: &[Parameter] = rows! {
      num_init_children times max_pool, Pgpool-II's bound.";
     "weir_min_pool_size" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
     "Server connections per node and (user, database) that are kept open once they were needed.";
+    "weir_reload_on_change" Global, BOOL, "on", Reload, Verdict::Honoured,
+    "Read the configuration again when one of its files has changed, as Kubernetes changes those of \
+     a ConfigMap. off: only at SIGHUP.";
+    "weir_reload_check_interval" Global, Kind::Duration { unit: TimeUnit::Seconds, min: 1, max: INT_MAX },
+    "5", Reload, Verdict::Honoured,
+    "How often the files are looked at for that. A change counts when it is the same at the next look, \
+     so that no half-written file is read.";
     "weir_workers" Global, int(0, 1024), "0", Restart, Verdict::Honoured,
     "Threads that serve clients. 0: one for every two processors, at least one.";
     "weir_query_wait_timeout" Global, S, "120", Reload, Verdict::Honoured,

@@ -44,7 +44,7 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "The listen backlog is this times num_init_children.";
     "serialize_accept" Global, BOOL, "off", Restart, ignored(STATIC),
     "Serialises accept() between processes.";
-    "reserved_connections" Global, int(0, INT_MAX), "0", Restart, Verdict::Honoured,
+    "reserved_connections" Global, int(0, INT_MAX), "0", Reload, Verdict::Honoured,
     "Of num_init_children, the slots that are not given away: with one set, clients are refused \
      instead of queued.";
     "pcp_listen_addresses" Global, COMMAS, "localhost", Restart, ignored(PCP),
@@ -75,9 +75,9 @@ pub(super) static TABLE: &[Parameter] = rows! {
 
     "enable_pool_hba" Global, BOOL, "off", Reload, Verdict::Honoured,
     "Authenticate clients by pool_hba.conf.";
-    "pool_passwd" Global, TEXT, "pool_passwd", Restart, Verdict::Honoured,
+    "pool_passwd" Global, TEXT, "pool_passwd", Reload, Verdict::Honoured,
     "The file of user passwords, relative to the directory of pgpool.conf; empty is none.";
-    "authentication_timeout" Global, S, "60", Restart, Verdict::Honoured,
+    "authentication_timeout" Global, S, "60", Reload, Verdict::Honoured,
     "How long a client may take from connecting to the end of authentication. 0: for ever.";
     "allow_clear_text_frontend_auth" Global, BOOL, "off", Reload, Verdict::Honoured,
     "Ask a client for its password in clear text when pool_passwd has no entry for the user and \
@@ -102,11 +102,11 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "ssl_passphrase_command" Global, TEXT, "", Restart, ignored(TLS),
     "Command that prints the passphrase of the key.";
 
-    "connection_cache" Global, BOOL, "on", Restart, Verdict::Honoured,
+    "connection_cache" Global, BOOL, "on", Reload, Verdict::Honoured,
     "Keep server connections for the next client.";
-    "num_init_children" Global, int(1, 1_000_000), "32", Restart, Verdict::Honoured,
+    "num_init_children" Global, int(1, 1_000_000), "32", Reload, Verdict::Honoured,
     "Clients that are served at a time.";
-    "max_pool" Global, int(1, 1_000_000), "4", Restart,
+    "max_pool" Global, int(1, 1_000_000), "4", Reload,
     Verdict::Mapped("times num_init_children it bounds the server connections per node"),
     "Times num_init_children: the bound of server connections per node, unless \
      weir_max_server_connections is set.";
@@ -114,7 +114,7 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "In Pgpool-II an idle process ends after this, which closes its server connections. 0: never.";
     "child_max_connections" Global, int(0, INT_MAX), "0", Restart, ignored(STATIC),
     "In Pgpool-II a process ends after so many clients. 0: never.";
-    "connection_life_time" Global, S, "0", Restart,
+    "connection_life_time" Global, S, "0", Reload,
     Verdict::Mapped("taken for weir_server_idle_timeout where that is not set"),
     "A server connection unused for so long is closed. 0: never.";
     "client_idle_limit" Global, S, "0", Reload, Verdict::Honoured,

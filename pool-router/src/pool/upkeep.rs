@@ -1,0 +1,145 @@
+//! What is done to a pool from time to time: probes, closing what is old, other limits, closing down.
+
+use pgwire_core::time::Instant;
+
+use super::{Health, Limits, Pool, State};
+use crate::ids::ServerId;
+
+impl Pool {
+    /// Probes a node that is down and closes what has been idle or has lived too long.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if let Health::Down { pause, retry_at, probing: None, probe } = self.health
+            && now >= retry_at
+        {
+            let of_group = self.groups.get(&probe.group).map_or(0, |group| group.total);
+            if self.slots.len() < self.limits.per_node && of_group < self.limits.per_group {
+                let probing = self.connect(probe, now);
+                self.health = Health::Down { pause, retry_at, probing, probe };
+            } else {
+                // With that many connections, whoever needs another one finds out.
+                self.health = Health::Up;
+                self.pump(now);
+            }
+        }
+        if self.next_sweep.is_some_and(|at| now >= at) {
+            self.sweep(now);
+            self.pump(now);
+        }
+    }
+
+    /// Takes new limits. Connections above them are closed when they are free.
+    pub fn set_limits(&mut self, limits: Limits, now: Instant) {
+        self.limits = limits;
+        self.count_unmet();
+        self.trim();
+        self.next_sweep = Some(now);
+        self.pump(now);
+    }
+
+    /// Closes everything that is idle, and forgets to keep a minimum.
+    pub fn close_idle(&mut self) {
+        self.limits.min_per_group = 0;
+        self.unmet = 0;
+        let idle: Vec<ServerId> = self.groups.values().flat_map(|g| g.idle.clone()).collect();
+        for server in idle {
+            self.close(server);
+        }
+    }
+
+    /// When an idle connection is due for closing next. One that has outstayed the idle time was
+    /// kept for the minimum, and stays until it is too old.
+    pub(super) fn expiry(&self, server: ServerId, now: Instant) -> Option<Instant> {
+        let slot = self.slots.get(usize::try_from(server.index).ok()?)?;
+        let State::Idle { since } = slot.state else { return None };
+        let idle = self.limits.idle_timeout.map(|limit| since + limit).filter(|at| *at > now);
+        let life = self.limits.lifetime.map(|limit| slot.born + limit);
+        match (idle, life) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn sweep(&mut self, now: Instant) {
+        let mut due = Vec::new();
+        for group in self.groups.values() {
+            let mut spare = group.total.saturating_sub(self.minimum());
+            for server in &group.idle {
+                let Some(slot) =
+                    usize::try_from(server.index).ok().and_then(|index| self.slots.get(index))
+                else {
+                    continue;
+                };
+                let State::Idle { since } = slot.state else { continue };
+                let old = self
+                    .limits
+                    .lifetime
+                    .is_some_and(|limit| now.saturating_since(slot.born) >= limit);
+                let idle = self
+                    .limits
+                    .idle_timeout
+                    .is_some_and(|limit| now.saturating_since(since) >= limit);
+                if old || (idle && spare > 0) {
+                    spare = spare.saturating_sub(1);
+                    due.push(*server);
+                }
+            }
+        }
+        for server in due {
+            self.close(server);
+        }
+        self.next_sweep = self
+            .groups
+            .values()
+            .flat_map(|group| group.idle.iter())
+            .filter_map(|server| self.expiry(*server, now))
+            .min();
+    }
+
+    /// Closes idle connections above the limits.
+    fn trim(&mut self) {
+        let mut surplus = Vec::new();
+        for group in self.groups.values() {
+            let over = group.total.saturating_sub(self.limits.per_group);
+            surplus.extend(group.idle.iter().take(over).copied());
+        }
+        for server in surplus {
+            self.close(server);
+        }
+        while self.slots.len() > self.limits.per_node
+            && let Some(server) = self.idle_of_longest()
+        {
+            self.close(server);
+        }
+    }
+
+    /// The connections that there are lead to where nobody is to go any more: those that are idle are
+    /// closed, the others when they come back. Whether the node is down has to be found out anew.
+    pub fn reconnect(&mut self, now: Instant) {
+        self.epoch = self.epoch.wrapping_add(1);
+        self.health = Health::Up;
+        let idle: Vec<ServerId> = self.groups.values().flat_map(|g| g.idle.clone()).collect();
+        for server in idle {
+            self.close(server);
+        }
+        self.pump(now);
+    }
+
+    /// The node is to serve nobody any more: whoever waits or asks is refused, and connections are
+    /// closed when they come back.
+    pub fn close_down(&mut self) {
+        self.closed = true;
+        self.health = Health::Up;
+        for group in self.groups.values_mut() {
+            self.waiting -= group.refuse(&mut self.orders, |_| true);
+        }
+        let idle: Vec<ServerId> = self.groups.values().flat_map(|g| g.idle.clone()).collect();
+        for server in idle {
+            self.close(server);
+        }
+    }
+
+    /// The node serves again, after [`Pool::close_down`].
+    pub fn reopen(&mut self) {
+        self.closed = false;
+    }
+}

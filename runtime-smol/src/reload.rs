@@ -1,0 +1,72 @@
+//! Reading the configuration again while clients are served.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pool_router::boot::{self, log_level, log_reload};
+use pool_router::cli::Cli;
+use pool_router::watch::Watch;
+use smol::Timer;
+use smol::future::or;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Registry;
+use tracing_subscriber::reload::Handle;
+
+use crate::files;
+use crate::shared::Shared;
+
+/// What reloading needs to know of the start.
+pub(crate) struct Reloader {
+    pub(crate) cli: Cli,
+    pub(crate) watch: Watch,
+    pub(crate) level: Handle<LevelFilter, Registry>,
+}
+
+/// Reads the files again when that is asked for, and when they have changed.
+pub(crate) async fn reload_when_due(shared: Arc<Shared>, reloader: Reloader) {
+    let reloader = Arc::new(Mutex::new(reloader));
+    loop {
+        let settings = shared.settings();
+        let due = settings.reload_on_change.then_some(settings.reload_check_interval);
+        let asked = wait(&shared, due).await;
+        let (shared, reloader) = (shared.clone(), reloader.clone());
+        // Files may be slow, and a long list of patterns takes its time.
+        let work = move || {
+            let mut reloader = reloader.lock().unwrap_or_else(PoisonError::into_inner);
+            if asked || reloader.watch.has_changed(files::stamp) {
+                reload(&shared, &mut reloader);
+            }
+        };
+        smol::unblock(work).await;
+    }
+}
+
+/// Waits until a reload is asked for (true), or the files are to be looked at.
+async fn wait(shared: &Shared, due: Option<Duration>) -> bool {
+    let asked = async {
+        shared.reload.rung().await;
+        true
+    };
+    let Some(due) = due else { return asked.await };
+    let looks = async {
+        Timer::after(due).await;
+        false
+    };
+    or(asked, looks).await
+}
+
+fn reload(shared: &Arc<Shared>, reloader: &mut Reloader) {
+    let Reloader { cli, watch, level } = reloader;
+    let present = shared.with_hub(|hub, _| hub.context().clone());
+    watch.load_begins();
+    let loaded = boot::reload(cli, &mut |path| files::read_watched(watch, path), &present);
+    watch.load_ends(loaded.is_ok());
+    let outcome = loaded.map_err(|error| error.text).and_then(|(context, notices)| {
+        let new_level = log_level(&context.settings, cli.debug);
+        shared.with_hub(|hub, now| hub.reload(context, now)).map_err(|error| error.to_string())?;
+        // It can only fail where nothing is logged any more.
+        let _ = level.modify(|level| *level = new_level);
+        Ok(notices)
+    });
+    log_reload(&outcome);
+}
