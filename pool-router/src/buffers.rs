@@ -6,6 +6,7 @@ use std::fmt;
 use pgwire_core::frame::FrameLimits;
 
 use crate::classify::ShapeCache;
+use crate::prepared::Library;
 
 /// Bytes of one buffer, and so the most that is held for one direction of one connection. A
 /// message larger than this streams through.
@@ -24,13 +25,15 @@ pub struct Buffers {
     free: Vec<Box<[u8]>>,
     /// Verdicts on statements, by their shape.
     pub(crate) shapes: Option<Box<ShapeCache>>,
+    /// The texts of prepared statements.
+    pub(crate) library: Option<Box<Library>>,
 }
 
 impl Buffers {
     /// An empty list.
     #[must_use]
     pub const fn new() -> Self {
-        Self { free: Vec::new(), shapes: None }
+        Self { free: Vec::new(), shapes: None, library: None }
     }
 
     fn take(&mut self) -> Box<[u8]> {

@@ -20,6 +20,7 @@ pub mod login;
 mod outbox;
 pub mod passwd;
 pub mod pool;
+mod prepared;
 pub mod relay;
 pub mod route;
 pub mod rules;

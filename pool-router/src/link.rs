@@ -8,6 +8,7 @@ use pgwire_core::pipeline::Pipeline;
 use crate::buffers::{FRAME_LIMITS, InBuf};
 use crate::ids::{NodeId, ServerId};
 use crate::outbox::Outbox;
+use crate::prepared::ServerStatements;
 
 /// A logged-in server connection with its socket `S`: held by one [`crate::relay::Relay`], or idle
 /// in the [`crate::hub::Hub`].
@@ -27,6 +28,8 @@ pub struct Link<S> {
     pub(crate) output: Outbox,
     /// A message longer than the buffer is coming in: whether its pieces go to the client.
     pub(crate) streaming: Streaming,
+    /// The shared prepared statements that it has.
+    pub(crate) statements: ServerStatements,
     /// The version of its client's settings that it has.
     pub(crate) settings: u64,
     /// Settings are being repeated on it.
@@ -61,6 +64,7 @@ impl<S> Link<S> {
             input: InBuf::default(),
             output: Outbox::default(),
             streaming: Streaming::Forward,
+            statements: ServerStatements::default(),
             settings: 0,
             repeating: false,
             verified: true,

@@ -208,6 +208,10 @@ pub struct Settings {
     pub pipeline_limit: u32,
     /// Bytes of one client's prepared statements.
     pub prepared_statement_bytes: u64,
+    /// Shared prepared statements of one server; 0: none are shared.
+    pub max_prepared_statements: u32,
+    /// Bytes of the texts of all shared prepared statements of one worker.
+    pub prepared_statement_memory: u64,
     /// Clients that wait for a slot beyond `num_init_children`.
     pub max_waiting_clients: u32,
 
@@ -442,6 +446,8 @@ impl Settings {
             cancel_timeout: v.limit("weir_cancel_timeout", None),
             pipeline_limit: v.int("weir_pipeline_limit", None),
             prepared_statement_bytes: v.size("weir_prepared_statement_bytes"),
+            max_prepared_statements: v.int("weir_max_prepared_statements", None),
+            prepared_statement_memory: v.size("weir_prepared_statement_memory"),
             max_waiting_clients: v.int("weir_max_waiting_clients", None),
             load_balance_mode: v.bool("load_balance_mode")
                 && clustering_mode != ClusteringMode::Raw,

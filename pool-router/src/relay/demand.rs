@@ -22,6 +22,10 @@ pub(super) struct Demand {
     pub(super) portal: bool,
     /// It may change what the catalogue says of functions and relations that others use.
     pub(super) alters_catalogue: bool,
+    /// It may change settings, and with them how the texts of later statements are read.
+    pub(super) sets: bool,
+    /// The only one that it may change.
+    pub(super) parameter: Option<Parameter>,
     /// It is one statement, or several that only set what can be set again: not any other string of
     /// several.
     pub(super) one: bool,
@@ -40,6 +44,8 @@ pub(super) enum Change {
     Set(Option<Parameter>),
     /// Resets all parameters.
     ResetAll,
+    /// Drops one prepared statement.
+    Deallocate,
     /// Drops all prepared statements.
     DeallocateAll,
     /// Drops everything.
@@ -76,6 +82,8 @@ impl Demand {
         writes: true,
         portal: false,
         alters_catalogue: true,
+        sets: true,
+        parameter: None,
         one: false,
         control: Control::None,
         change: Change::None,
@@ -90,6 +98,8 @@ impl Demand {
         writes: false,
         portal: false,
         alters_catalogue: false,
+        sets: false,
+        parameter: None,
         one: true,
         control: Control::None,
         change: Change::None,
@@ -114,6 +124,8 @@ impl Demand {
             Change::DiscardAll
         } else if unpins.discard_all || unpins.deallocate_all {
             Change::DeallocateAll
+        } else if unpins.deallocate_one && one {
+            Change::Deallocate
         } else if !repeated {
             Change::None
         } else if unpins.reset_all {
@@ -153,6 +165,14 @@ impl Demand {
             writes: effects.writes,
             portal: matches!(verdict.target, Target::Primary(Reason::SessionState("DECLARE"))),
             alters_catalogue: alters_catalogue(verdict),
+            sets: !effects.sets.tracked.is_empty()
+                || effects.sets.local
+                || effects.sets.other
+                || unpins.reset_all
+                || unpins.discard_all
+                || effects.pins_session == Some(Pin::Unreadable)
+                || matches!(effects.pins_session, Some(Pin::Setting | Pin::Role)),
+            parameter: effects.sets.parameter,
             one,
             control,
             change,
@@ -175,6 +195,26 @@ impl Demand {
         }
     }
 
+    /// Whether it may change how the texts of later statements are read; `sql` is its text.
+    pub(super) fn changes_reading(&self, sql: &[u8]) -> bool {
+        // Parameters with a dot are the programs' own.
+        const OTHERS: [&str; 8] = [
+            "application_name",
+            "statement_timeout",
+            "lock_timeout",
+            "idle_in_transaction_session_timeout",
+            "work_mem",
+            "client_min_messages",
+            "synchronous_commit",
+            "transaction_timeout",
+        ];
+        let is_other = |parameter: Parameter| {
+            let name = parameter.name(sql);
+            name.contains(&b'.') || OTHERS.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()))
+        };
+        self.sets && !self.parameter.is_some_and(is_other)
+    }
+
     /// Both together, `next` behind this.
     pub(super) fn and(self, next: Self) -> Self {
         Self {
@@ -185,6 +225,8 @@ impl Demand {
             writes: self.writes || next.writes,
             portal: self.portal || next.portal,
             alters_catalogue: self.alters_catalogue || next.alters_catalogue,
+            sets: self.sets || next.sets,
+            parameter: None,
             one: self.one && next.one,
             control: match next.control {
                 Control::None => self.control,

@@ -112,6 +112,9 @@ impl<S> Relay<S> {
                 continue;
             }
             let mut link = link;
+            if commands.iter().any(|sql| names_any(sql, &["DISCARD", "DEALLOCATE"])) {
+                link.statements.doubt_all();
+            }
             for sql in &commands {
                 // An empty pipeline has room for a few.
                 if link
@@ -164,6 +167,10 @@ impl<S> Relay<S> {
         if in_transaction && !commands.iter().any(|sql| is_abort(sql)) {
             commands.insert(0, "ROLLBACK".to_owned());
         }
+        let drops_all = ["DISCARD ALL", "DEALLOCATE ALL"];
+        if self.session.raw_names && !commands.iter().any(|sql| names_any(sql, &drops_all)) {
+            commands.push("DEALLOCATE ALL".to_owned());
+        }
         commands
     }
 
@@ -178,4 +185,10 @@ impl<S> Relay<S> {
 fn is_abort(sql: &str) -> bool {
     let word = sql.trim().trim_end_matches(';').trim_end();
     word.eq_ignore_ascii_case("abort") || word.eq_ignore_ascii_case("rollback")
+}
+
+/// Whether a command of the reset list contains one of these words.
+fn names_any(sql: &str, words: &[&str]) -> bool {
+    let upper = sql.to_ascii_uppercase();
+    words.iter().any(|word| upper.contains(word))
 }

@@ -8,12 +8,16 @@
 //! A transaction that a standby's server leaves behind goes on on the primary in the same way, if it
 //! can; a refusal in the middle of one is passed on, so that it teaches only.
 //!
+//! A batch that fails because its server has lost a prepared statement, or has an old plan of one
+//! ("cached plan must not change result type"), runs again on the same server.
+//!
 //! For that a copy of it is kept until the standby's first row or completion, and the messages
 //! that come before (ParseComplete, BindComplete, RowDescription) are held back.
 
 use pgwire_core::backend::ErrorOrNotice;
 use pgwire_core::frame::{FrontendFramer, Seen};
 use pgwire_core::frontend::{Bind, Query};
+use pgwire_core::sqlstate::SqlState;
 use pgwire_core::tag::{BackendTag, FrontendTag, TagSet};
 use pgwire_core::txn::TransactionStatus;
 
@@ -39,6 +43,8 @@ pub(super) enum Occasion {
     Refusal,
     /// The standby is lost.
     Loss,
+    /// Its server lacks a prepared statement, or has an old plan of one.
+    Stale,
 }
 
 /// How the answer of a standby begins.
@@ -51,14 +57,30 @@ enum Beginning {
     Refusal(Option<Vec<FunctionName>>),
     /// With a refusal that the client has to be told, and that has taught something.
     Lesson(Vec<FunctionName>),
+    /// With a prepared statement that is not there, or whose plan is old.
+    Stale,
 }
 
 impl<S> Relay<S> {
     /// The next `len` bytes of the client's input go to the active link: keeps a copy if that is a
     /// standby, and nothing else is under way on it.
-    pub(super) fn arm(&mut self, len: usize) {
+    /// The primary is only asked again what failed for want of a prepared statement: a `batch`.
+    pub(super) fn arm(&mut self, len: usize, batch: bool) {
         self.session.replay.clear();
-        if !self.session.alone || self.session.healing || !self.is_on_standby() {
+        if !self.session.alone || self.session.healing || self.session.mending {
+            return;
+        }
+        if !self.is_on_standby() {
+            let seen = self.session.batch;
+            let idle = self.active.as_ref().is_some_and(|link| {
+                link.pipeline.status() == TransactionStatus::Idle
+                    && self.session.transaction.block() == Block::Closed
+            });
+            if seen.names && seen.whole && idle && batch && self.shares_statements() {
+                self.session.replay_for = Occasion::Stale;
+                let unit = self.client.input.unparsed().get(..len).unwrap_or_default();
+                self.session.replay.extend_from_slice(unit);
+            }
             return;
         }
         let transaction = &mut self.session.transaction;
@@ -76,7 +98,11 @@ impl<S> Relay<S> {
     /// Looks how the standby's answer begins, and has the primary asked if it is a refusal. Returns
     /// whether more must be seen before any of it may be passed on.
     pub(super) fn await_verdict(&mut self) -> bool {
-        match self.beginning() {
+        let beginning = match self.session.replay_for {
+            Occasion::Stale => self.first_message(),
+            Occasion::Refusal | Occasion::Loss => self.beginning(),
+        };
+        match beginning {
             Beginning::Open => true,
             Beginning::Answer => {
                 self.session.replay.clear();
@@ -84,6 +110,22 @@ impl<S> Relay<S> {
             }
             Beginning::Lesson(learned) => {
                 self.learn(Some(learned));
+                self.session.replay.clear();
+                false
+            }
+            Beginning::Stale => {
+                let can_mend = self.session.replay_for != Occasion::Loss
+                    && self.session.transaction.block() == Block::Closed
+                    && self.may_mend();
+                if can_mend && self.take_back() {
+                    // On the same server, and whatever was prepared there is prepared anew.
+                    self.session.healing = false;
+                    self.session.mending = true;
+                    if let Some(link) = &mut self.active {
+                        link.statements.doubt_all();
+                        link.pipeline.swallow_all();
+                    }
+                }
                 self.session.replay.clear();
                 false
             }
@@ -158,6 +200,38 @@ impl<S> Relay<S> {
         possible
     }
 
+    /// How the answer of the primary begins, as far as that matters for prepared statements.
+    fn first_message(&self) -> Beginning {
+        let Some(link) = &self.active else { return Beginning::Answer };
+        let rest = link.input.unparsed();
+        if rest.first().is_some_and(|tag| *tag != BackendTag::ERROR.as_byte()) {
+            return Beginning::Answer;
+        }
+        match link.framer.clone().scan(rest, TagSet::ALL) {
+            Ok(Seen::Message { frame, .. }) if is_stale(frame) => Beginning::Stale,
+            Ok(Seen::Need { .. }) if link.input.has_room() => Beginning::Open,
+            _ => Beginning::Answer,
+        }
+    }
+
+    /// Whether the batch that failed can run again without misleading its client: rows of another
+    /// shape than a client was told of before would be misread, so it must ask for it in the batch.
+    fn may_mend(&self) -> bool {
+        let mut framer = FrontendFramer::new(FRAME_LIMITS);
+        let mut rest = &*self.session.replay;
+        let mut described = false;
+        while let Ok(Seen::Message { tag, frame }) = framer.scan(rest, TagSet::ALL) {
+            rest = rest.get(frame.len()..).unwrap_or_default();
+            match tag {
+                FrontendTag::DESCRIBE => described = true,
+                FrontendTag::BIND => described = false,
+                FrontendTag::EXECUTE if !described => return false,
+                _ => {}
+            }
+        }
+        true
+    }
+
     fn beginning(&self) -> Beginning {
         let Some(link) = &self.active else { return Beginning::Answer };
         let mut framer = link.framer.clone();
@@ -203,5 +277,18 @@ impl<S> Relay<S> {
             }
             rest = rest.get(frame.len()..).unwrap_or_default();
         }
+    }
+}
+
+/// Whether an error says that a prepared statement is not there, or that its plan is old: the latter
+/// has no SQLSTATE of its own, but the routine that reports it is told in every language.
+pub(super) fn is_stale(frame: &[u8]) -> bool {
+    let Ok(error) = ErrorOrNotice::parse(frame) else { return false };
+    match error.code() {
+        Some(SqlState::INVALID_SQL_STATEMENT_NAME) => true,
+        Some(SqlState::FEATURE_NOT_SUPPORTED) => {
+            error.field(b'R') == Some(b"RevalidateCachedQuery")
+        }
+        _ => false,
     }
 }

@@ -14,20 +14,25 @@
 //! and what one client occupies is bounded whatever passes through.
 //!
 //! # Files
-//! `startup` logs a client in, `query` sends its statements where they belong, `reply` takes the
-//! servers' answers, `heal` asks the primary what a standby refused. `demand` is what a statement
-//! needs, `statements` knows what is prepared, `transaction` what is open; `farewell` cleans up.
+//! `startup` logs a client in; `query` and `extended` send its statements where they belong, which
+//! `place` sees to; `reply` takes the servers' answers, `heal` asks again what a server refused.
+//! `demand` is what a statement needs, `statements` knows what is prepared, `names` and `shared` what
+//! of it is shared with other clients, `transaction` what is open; `farewell` cleans up.
 //!
 //! [`BUFFER_SIZE`]: crate::buffers::BUFFER_SIZE
 
 mod demand;
+mod extended;
 mod facts;
 mod farewell;
 mod heal;
+mod names;
 mod parameters;
+mod place;
 mod query;
 mod reload;
 mod reply;
+mod shared;
 mod startup;
 mod statements;
 mod transaction;
@@ -58,6 +63,7 @@ use crate::link::Link;
 use crate::login::ConnectError;
 use crate::outbox::Outbox;
 use crate::pool::FailureKind;
+use crate::prepared::Library;
 use crate::route::{AfterWrite, Balancer};
 use crate::rules::FunctionMemo;
 use crate::tally::Tally;
@@ -66,6 +72,7 @@ use demand::{Change, Demand};
 use heal::Occasion;
 use parameters::Parameters;
 use reload::Next;
+use shared::{BatchSeen, Dropping};
 use startup::Startup;
 use statements::Statements;
 use transaction::{Block, Transaction};
@@ -247,6 +254,21 @@ struct Session {
     shapes: Option<Box<ShapeCache>>,
     /// What the hub is to count.
     tally: Option<Box<Tally>>,
+    /// The same.
+    library: Option<Box<Library>>,
+    /// Something that is not settled may have changed how texts are read: the number of this
+    /// occasion.
+    unsettled: Option<u64>,
+    occasions: u64,
+    /// Statements have names on the active link's server that the client gave them.
+    raw_names: bool,
+    /// What drops prepared statements, and is under way or about to be.
+    dropping: Dropping,
+    /// What was seen of the batch at the head of the input.
+    batch: BatchSeen,
+    /// A server lacked a statement, or had an old plan of one: the batch at the head of the input runs
+    /// again.
+    mending: bool,
     /// What the function lists were already asked.
     functions: FunctionMemo,
     balancer: Balancer,
@@ -312,7 +334,9 @@ impl Session {
             let level = self.default_level();
             self.transaction.runs(demand, level, sql, params);
         }
-        if matches!(demand.change, Change::DeallocateAll | Change::DiscardAll) {
+        if matches!(demand.change, Change::DeallocateAll | Change::DiscardAll)
+            && self.statements.names.is_none()
+        {
             self.statements.deallocate_all(link.node());
         }
         if matches!(demand.change, Change::Set(_)) && !self.alone {
@@ -390,6 +414,13 @@ impl<S> Relay<S> {
                 lexing: Lexing::default(),
                 shapes: None,
                 tally: None,
+                library: None,
+                unsettled: None,
+                occasions: 0,
+                raw_names: false,
+                dropping: Dropping::Nothing,
+                batch: BatchSeen::default(),
+                mending: false,
                 functions: FunctionMemo::default(),
                 balancer: Balancer::new(settings, seed),
                 pinned: false,
@@ -411,7 +442,11 @@ impl<S> Relay<S> {
                 alone: false,
                 healing: false,
                 demands: VecDeque::new(),
-                statements: Statements::new(settings.prepared_statement_bytes),
+                statements: Statements::new(
+                    settings.prepared_statement_bytes,
+                    settings.pool_mode == PoolMode::Transaction
+                        && settings.max_prepared_statements > 0,
+                ),
             },
             job: None,
             deriving: false,
@@ -438,8 +473,10 @@ impl<S> Relay<S> {
     /// Moves bytes and decides, as far as it goes without waiting.
     pub fn drive(&mut self, io: &mut impl Io<S>, buffers: &mut Buffers, now: Instant) -> Turn {
         std::mem::swap(&mut self.session.shapes, &mut buffers.shapes);
+        std::mem::swap(&mut self.session.library, &mut buffers.library);
         let turn = self.rounds(io, buffers, now);
         std::mem::swap(&mut self.session.shapes, &mut buffers.shapes);
+        std::mem::swap(&mut self.session.library, &mut buffers.library);
         if !matches!(turn, Turn::Service) {
             // The runtime may know more when it comes back.
             self.asked = Asked::default();
@@ -823,6 +860,7 @@ impl<S> Relay<S> {
         self.client.output.detach(&mut link.input);
         if self.is_transaction_mode() && !self.session.pinned {
             self.session.statements.link_gone(link.node());
+            self.session.unsettled = None;
             self.wants.release.push(link);
         } else {
             self.parked.push(link);

@@ -97,7 +97,7 @@ impl Parameters {
             _ => {}
         }
         let name = match demand.change {
-            Change::None | Change::DeallocateAll => return,
+            Change::None | Change::Deallocate | Change::DeallocateAll => return,
             Change::Set(parameter) => parameter.map(|it| it.name(sql).to_ascii_lowercase().into()),
             Change::ResetAll | Change::DiscardAll => None,
         };
@@ -170,7 +170,7 @@ impl Parameters {
                 self.entries.clear();
                 self.level = None;
             }
-            Change::Set(_) | Change::None | Change::DeallocateAll => {
+            Change::Set(_) | Change::None | Change::Deallocate | Change::DeallocateAll => {
                 self.entries.retain(|old| match &entry.name {
                     Some(name) => old.name.as_ref() != Some(name),
                     None => old.sql != entry.sql,

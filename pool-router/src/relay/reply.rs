@@ -3,14 +3,16 @@
 use pgwire_core::backend::{ErrorOrNotice, ParameterStatus, ReadyForQuery};
 use pgwire_core::encode::{self, ErrorResponse, Severity};
 use pgwire_core::frame::Seen;
-use pgwire_core::pipeline::{Disposition, Verdict};
+use pgwire_core::pipeline::{Disposition, Token, Verdict};
 use pgwire_core::sqlstate::SqlState;
 use pgwire_core::tag::BackendTag;
 use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 
+use super::heal::{Occasion, is_stale};
 use super::parameters::Outcome;
 use super::query::{BLOCK, REPEAT, SETUP};
+use super::shared::Dropping;
 use super::transaction::Block;
 use super::{Phase, Relay};
 use crate::classify::{ClientEncoding, Lexing};
@@ -39,6 +41,7 @@ impl<S> Relay<S> {
             {
                 break;
             }
+            self.make_replies();
             let Some(link) = &mut self.active else { break };
             let left = usize::try_from(link.framer.left()).unwrap_or(usize::MAX);
             let seen = link.framer.scan(link.input.unparsed(), link.pipeline.stop_set());
@@ -86,6 +89,7 @@ impl<S> Relay<S> {
                 }
             };
             progress = true;
+            self.make_replies();
             match after {
                 After::Nothing => {}
                 After::Lost => {
@@ -139,18 +143,24 @@ impl<S> Relay<S> {
                 disposition == Disposition::Forward
             }
             Verdict::Completed(disposition, token) => {
-                self.session.statements.confirmed(token);
+                if token != Token::default() {
+                    link.statements.confirmed(token);
+                    self.session.statements.confirmed(token);
+                    self.dropped_all(Some(token));
+                }
                 disposition == Disposition::Forward
             }
             Verdict::Ready(disposition, status) => {
                 self.session.statements.batch_answered();
                 let forward = disposition == Disposition::Forward;
                 if forward {
+                    self.dropped_all(None);
                     self.answered(status);
                 }
                 forward
             }
             Verdict::Failed(disposition, token) => {
+                self.statements_failed();
                 self.session.statements.batch_failed(token);
                 if disposition == Disposition::Swallow && token == SETUP && !fatal {
                     self.setup_failed(frame);
@@ -160,7 +170,10 @@ impl<S> Relay<S> {
                     self.reset_failed = true;
                     false
                 } else if disposition == Disposition::Swallow
-                    && (self.session.healing || token == BLOCK || token == REPEAT)
+                    && (self.session.healing
+                        || self.session.mending
+                        || token == BLOCK
+                        || token == REPEAT)
                 {
                     self.session.repeat_failed |= token == REPEAT;
                     false
@@ -183,9 +196,17 @@ impl<S> Relay<S> {
             return after;
         }
         let forward = forward && serving && self.client.socket.is_some();
+        let translated = if forward && tag == BackendTag::ERROR && frame.len() == len {
+            self.in_clients_words(frame)
+        } else {
+            None
+        };
         let Some(link) = &mut self.active else { return after };
         link.streaming = if forward { Streaming::Forward } else { Streaming::Drop };
-        if forward {
+        if let Some(translated) = translated {
+            self.client.output.own(|out| out.extend_from_slice(&translated));
+            self.client.output.skip(&mut link.input, len);
+        } else if forward {
             self.client.output.forward(&mut link.input, len);
         } else {
             self.client.output.skip(&mut link.input, len);
@@ -198,12 +219,33 @@ impl<S> Relay<S> {
         after
     }
 
+    /// An error in which shared statements are called what the client calls them. What is wrong with
+    /// them is looked at: they are prepared anew before they are used again.
+    fn in_clients_words(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        let names = self.session.statements.names.as_ref()?;
+        let translated = names.translate(frame.get(5..)?);
+        if is_stale(frame)
+            && let Some(link) = &mut self.active
+        {
+            link.statements.doubt_all();
+        }
+        let body = translated?;
+        let length = u32::try_from(body.len() + 4).ok()?;
+        let mut out = vec![BackendTag::ERROR.as_byte()];
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(&body);
+        Some(out)
+    }
+
     /// The client's statement or batch is answered, with this transaction status.
     fn answered(&mut self, status: TransactionStatus) {
         let outcome = self.session.parameters.answered(status);
         self.session.transaction.answered(status);
         if status == TransactionStatus::Idle {
             self.session.transaction.close();
+            if self.is_settled() {
+                self.session.unsettled = None;
+            }
             if std::mem::take(&mut self.session.alters_catalogue) && self.catalogue.is_some() {
                 self.wants.catalogue_changed = true;
                 self.session.catalogue_change = None;
@@ -282,12 +324,16 @@ impl<S> Relay<S> {
         self.client.output.detach(&mut link.input);
         link.output.detach(&mut self.client.input);
         self.session.statements.link_gone(link.node());
+        self.session.unsettled = None;
+        self.session.dropping = Dropping::Nothing;
+        self.session.mending = false;
         self.wants.discard.push(link.id);
         let node = link.node();
         let between = link.framer.at_boundary();
         drop(link);
         if matches!(self.phase, Phase::Ready)
-            && (self.session.healing || self.take_back())
+            && (self.session.healing
+                || self.session.replay_for != Occasion::Stale && self.take_back())
             && !self.session.pinned
         {
             // Only reads run on standbys: the primary answers instead, and nobody notices.

@@ -31,7 +31,8 @@ use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 use sha2::{Digest, Sha256};
 
-use super::query::{SETUP, set_parameter};
+use super::place::set_parameter;
+use super::query::SETUP;
 use super::reply::lexing;
 use super::{Entropy, Phase, Relay, Timer, Transport};
 use crate::classify::IsolationLevel;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use pgwire_core::pipeline::Token;
 
 use super::demand::Demand;
+use super::names::{Named, Names};
 use crate::ids::NodeId;
 
 #[derive(Debug)]
@@ -22,6 +23,9 @@ struct Statement {
     /// The client has closed it; some server may still have it.
     closed: bool,
 }
+
+/// Tokens above this one have meanings of their own.
+const LAST_TOKEN: u32 = u32::MAX / 2;
 
 /// Replaced unnamed statements that are kept at most until their successors are confirmed.
 const UNNAMED_KEPT: usize = 64;
@@ -52,6 +56,8 @@ enum Replaced {
 /// The prepared statements of one session.
 #[derive(Debug)]
 pub(super) struct Statements {
+    /// Named statements that are shared with other clients (transaction mode); `named` is empty then.
+    pub(super) names: Option<Names>,
     named: BTreeMap<Box<[u8]>, Statement>,
     unnamed: Option<Statement>,
     /// The active link's server may have an unnamed statement of ours that is not known here.
@@ -94,8 +100,10 @@ impl Statements {
         self.limit = limit;
     }
 
-    pub(super) fn new(limit: u64) -> Self {
+    /// At most `limit` bytes. With `shares`, named statements are shared with other clients.
+    pub(super) fn new(limit: u64, shares: bool) -> Self {
         Self {
+            names: shares.then(|| Names::new(limit)),
             named: BTreeMap::new(),
             unnamed: None,
             unnamed_unknown: false,
@@ -115,11 +123,17 @@ impl Statements {
 
     /// What a statement demands.
     pub(super) fn demand(&self, name: &[u8]) -> Option<Demand> {
+        if let Some(named) = self.shared(name) {
+            return Some(named.demand);
+        }
         self.get(name).filter(|s| !s.closed).map(|statement| statement.demand)
     }
 
     /// The text of a statement.
     pub(super) fn text(&self, name: &[u8]) -> &[u8] {
+        if let Some(named) = self.shared(name) {
+            return named.prepared.text();
+        }
         let body = self.get(name).map(|statement| &statement.body[..]).unwrap_or_default();
         body.split(|byte| *byte == 0).next().unwrap_or_default()
     }
@@ -128,11 +142,16 @@ impl Statements {
     pub(super) fn texts(&self) -> Vec<(Box<[u8]>, Vec<u8>)> {
         let unnamed = self.unnamed.iter().map(|_| Box::default());
         let names = self.named.iter().filter(|(_, it)| !it.closed).map(|(name, _)| name.clone());
-        unnamed.chain(names).map(|name| (name.clone(), self.text(&name).to_vec())).collect()
+        let shared = self.names.iter().flat_map(Names::iter).map(|(name, _)| name.into());
+        let all = unnamed.chain(names).chain(shared);
+        all.map(|name| (name.clone(), self.text(&name).to_vec())).collect()
     }
 
     /// A statement demands something else than it did.
     pub(super) fn set_demand(&mut self, name: &[u8], demand: Demand) {
+        if let Some(named) = self.names.as_mut().and_then(|names| names.get_mut(name)) {
+            named.demand = demand;
+        }
         if let Some(statement) = self.get_mut(name) {
             statement.demand = demand;
         }
@@ -140,6 +159,9 @@ impl Statements {
 
     /// Whether a statement of this size may be remembered.
     pub(super) fn has_room(&self, name: &[u8], body: usize) -> bool {
+        if let Some(names) = self.names.as_ref().filter(|_| !name.is_empty()) {
+            return names.has_room(name.len() + body);
+        }
         let size = u64::try_from(name.len() + body).unwrap_or(u64::MAX);
         size <= self.limit.saturating_sub(if name.is_empty() { 0 } else { self.bytes })
     }
@@ -309,6 +331,9 @@ impl Statements {
 
     /// The batch at hand will be run again on another server: what it created does not count.
     pub(super) fn batch_undone(&mut self) {
+        if let Some(names) = &mut self.names {
+            names.failed(|_| false);
+        }
         for name in std::mem::take(&mut self.created) {
             if let Some(statement) = self.named.get_mut(&name) {
                 statement.closed = true;
@@ -343,6 +368,9 @@ impl Statements {
     /// A Parse succeeded.
     pub(super) fn confirmed(&mut self, token: Token) {
         if token != Token::default() {
+            if let Some(names) = &mut self.names {
+                names.confirmed(token);
+            }
             // Answers come in order, so it usually is the first.
             let first = self.unconfirmed.pop_front_if(|parse| parse.token == token);
             match first {
@@ -395,6 +423,9 @@ impl Statements {
 
     /// The connection to `node` was given back or is lost.
     pub(super) fn link_gone(&mut self, node: NodeId) {
+        if let Some(names) = &mut self.names {
+            names.failed(|_| false);
+        }
         self.unconfirmed.clear();
         // What was not answered will never be.
         self.answered = self.sent;
@@ -421,9 +452,24 @@ impl Statements {
         }
     }
 
-    fn expect(&mut self, name: &[u8], node: NodeId, creates: bool) -> Token {
+    /// A token that no request in flight has.
+    pub(super) fn token(&mut self) -> Token {
         let token = Token(self.next_token);
-        self.next_token = self.next_token.checked_add(1).unwrap_or(1);
+        self.next_token = if self.next_token < LAST_TOKEN { self.next_token + 1 } else { 1 };
+        token
+    }
+
+    /// The number of the batch or query that is being sent.
+    pub(super) fn unit(&self) -> u64 {
+        self.sent
+    }
+
+    fn shared(&self, name: &[u8]) -> Option<&Named> {
+        self.names.as_ref().filter(|_| !name.is_empty())?.get(name)
+    }
+
+    fn expect(&mut self, name: &[u8], node: NodeId, creates: bool) -> Token {
+        let token = self.token();
         let batch = self.sent;
         self.unconfirmed.push_back(Unconfirmed {
             token,
@@ -469,7 +515,7 @@ mod tests {
 
     #[test]
     fn a_statement_is_prepared_once_on_each_server() {
-        let mut statements = Statements::new(1_000);
+        let mut statements = Statements::new(1_000, false);
         assert!(!statements.parse(b"s", b"one", READ, HERE).1);
         assert_eq!(statements.needed(b"s", HERE), Missing::Nothing);
         assert!(matches!(statements.needed(b"s", THERE), Missing::Parse(b"one", _)));
@@ -480,7 +526,7 @@ mod tests {
     /// on the other one.
     #[test]
     fn a_name_that_is_used_again_replaces_what_other_servers_have() {
-        let mut statements = Statements::new(1_000);
+        let mut statements = Statements::new(1_000, false);
         let _ = statements.parse(b"s", b"old", READ, HERE);
         let _ = statements.needed(b"s", THERE);
         statements.close(b"s", THERE);
@@ -491,7 +537,7 @@ mod tests {
 
     #[test]
     fn what_was_closed_elsewhere_is_closed_before_it_is_asked_for() {
-        let mut statements = Statements::new(1_000);
+        let mut statements = Statements::new(1_000, false);
         let _ = statements.parse(b"s", b"old", READ, HERE);
         let _ = statements.needed(b"s", THERE);
         statements.close(b"s", THERE);

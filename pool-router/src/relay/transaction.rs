@@ -298,6 +298,11 @@ impl Transaction {
         self.failing
     }
 
+    /// Whether it is known to have failed, whatever its server has said last.
+    pub(super) fn is_failed(&self) -> bool {
+        self.failed || self.block == Block::Failed
+    }
+
     /// A statement of the client was answered, with this status.
     pub(super) fn answered(&mut self, status: TransactionStatus) {
         self.failing = false;

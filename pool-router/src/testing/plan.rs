@@ -82,7 +82,9 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
     };
     settings.connection_cache = rng.chance(900);
     settings.pipeline_limit = rng.pick(&[16, 16, 40, 10_000]);
-    settings.prepared_statement_bytes = rng.pick(&[0, 60, 1_000_000, 1_000_000]);
+    settings.prepared_statement_bytes = rng.pick(&[0, 300, 1_000_000, 1_000_000]);
+    settings.max_prepared_statements = rng.pick(&[0, 1, 3, 200, 200]);
+    settings.prepared_statement_memory = rng.pick(&[150, 1_000_000, 1_000_000]);
     settings.query_wait_timeout = Some(Duration::from_secs(20));
     settings.authentication_timeout = Some(Duration::from_secs(120));
     settings.server_login_timeout = Some(Duration::from_secs(3));

@@ -45,7 +45,15 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "Messages of one client that may be unanswered; beyond it the client is not read from.";
     "weir_prepared_statement_bytes" Global, size(SizeUnit::Bytes, 1024), "1MB", Reload,
     Verdict::Honoured,
-    "Memory for the texts of one client's prepared statements.";
+    "Memory for one client's prepared statements: their texts and names.";
+    "weir_max_prepared_statements" Global, int(0, 1_000_000), "200", Reload, Verdict::Honoured,
+    "In transaction mode, prepared statements of clients that one server keeps, beside those of the \
+     transaction under way; the one that was not used for the longest time is closed for a new one. \
+     0: a client that names a statement keeps its server.";
+    "weir_prepared_statement_memory" Global, size(SizeUnit::Bytes, 0), "256MB", Reload,
+    Verdict::Honoured,
+    "In transaction mode, memory of each worker for the texts of all its clients' prepared \
+     statements, each text once. Beyond it a client that names a statement keeps its server.";
     "weir_transaction_reads" Global, words(&["standby", "primary"]), "standby", Reload,
     Verdict::Honoured,
     "Where an explicit transaction that is neither READ ONLY nor REPEATABLE READ or stricter reads \
