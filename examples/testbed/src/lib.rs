@@ -139,6 +139,8 @@ macro_rules! suite {
                 login::unix_socket,
                 login::clients_beyond_the_limit_wait,
                 login::too_many_clients,
+                reload::bad_files_change_nothing,
+                reload::swapped_links_are_noticed,
             );
         }
     };
@@ -240,6 +242,8 @@ macro_rules! suite {
             parameters::notice_while_running,
             shutdown::terminate_lets_transactions_finish,
             shutdown::interrupt_ends_at_once,
+            reload::signal_applies_settings,
+            reload::load_through_reloads,
             backpressure::slow_reader,
         );
     };

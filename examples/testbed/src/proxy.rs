@@ -39,6 +39,7 @@ pub struct Config {
     lines: Vec<String>,
     passwords: Vec<String>,
     hba: Option<String>,
+    standby: bool,
 }
 
 impl Config {
@@ -53,6 +54,7 @@ impl Config {
             lines: Vec::new(),
             passwords: Vec::new(),
             hba: None,
+            standby: true,
         }
     }
 
@@ -105,6 +107,13 @@ impl Config {
         self
     }
 
+    /// The standby is not configured.
+    #[must_use]
+    pub fn without_standby(mut self) -> Self {
+        self.standby = false;
+        self
+    }
+
     /// How many lines pgpool.conf has: the number of the one that was added last.
     pub fn line_count(&self, cluster: &Cluster) -> usize {
         self.lines(cluster, Path::new(""), 0).len()
@@ -118,7 +127,7 @@ impl Config {
             format!("port = {port}"),
             format!("unix_socket_directories = '{}'", folder.display()),
         ];
-        for node in Node::ALL {
+        for node in Node::ALL.into_iter().filter(|node| self.standby || *node == Node::Primary) {
             let number = usize::from(node == Node::Standby);
             let flag = match node {
                 Node::Primary => "ALWAYS_PRIMARY|DISALLOW_TO_FAILOVER",
@@ -146,7 +155,18 @@ impl Config {
 
     /// Writes the files into `folder` and returns the path of pgpool.conf.
     fn write(&self, cluster: &Cluster, folder: &Path, port: u16) -> std::io::Result<PathBuf> {
-        let mut text = self.lines(cluster, folder, port).join("\n");
+        self.write_for(cluster, folder, folder, port)
+    }
+
+    /// Writes the files into `folder`, for a proxy whose sockets are in `sockets`.
+    fn write_for(
+        &self,
+        cluster: &Cluster,
+        folder: &Path,
+        sockets: &Path,
+        port: u16,
+    ) -> std::io::Result<PathBuf> {
+        let mut text = self.lines(cluster, sockets, port).join("\n");
         text.push('\n');
         let path = folder.join("pgpool.conf");
         fs::write(&path, text)?;
@@ -262,6 +282,26 @@ impl Proxy {
             self.guard.dismiss();
         }
         status
+    }
+
+    /// Replaces the configuration files; it is not told.
+    ///
+    /// # Panics
+    /// When they cannot be written.
+    pub fn write_config(&self, cluster: &Cluster, config: &Config) {
+        let written = config.write(cluster, &self.folder, self.port);
+        written.unwrap_or_else(|e| panic!("{}: {e}", self.folder.display()));
+    }
+
+    /// Writes configuration files into a new folder inside of [`Self::folder`].
+    ///
+    /// # Panics
+    /// When they cannot be written.
+    pub fn write_config_into(&self, cluster: &Cluster, config: &Config, name: &str) {
+        let folder = self.folder.join(name);
+        let written = fs::create_dir(&folder)
+            .and_then(|()| config.write_for(cluster, &folder, &self.folder, self.port));
+        written.unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     }
 
     /// Port on 127.0.0.1.

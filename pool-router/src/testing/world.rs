@@ -113,6 +113,14 @@ struct CancelTask {
     done: bool,
 }
 
+/// A node, a user and a database.
+type Whose = (usize, Box<[u8]>, Box<[u8]>);
+
+fn whose(plan: &LoginPlan) -> Whose {
+    let identity = &plan.identity;
+    (plan.server.node.index(), identity.user.clone(), identity.database.clone())
+}
+
 /// A finished run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
@@ -351,7 +359,7 @@ impl World {
                     self.wake(Task::Client(client));
                 }
                 Command::Connect(plan) => {
-                    connects.insert(plan.server.node.index());
+                    connects.insert(whose(&plan));
                     let index = self.logins.len();
                     let server = plan.server;
                     self.scene.note(|| format!("login {index} for {server:?}"));
@@ -399,18 +407,22 @@ impl World {
     }
 
     /// Counts the connections that are being dialled or open, as the servers would.
-    fn check_limits(&mut self, connects: &BTreeSet<usize>) {
+    fn check_limits(&mut self, connects: &BTreeSet<Whose>) {
         let mut per_node: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut per_group: BTreeMap<(usize, &[u8], &[u8]), usize> = BTreeMap::new();
+        let mut per_group: BTreeMap<Whose, usize> = BTreeMap::new();
         for task in &self.logins {
             // A login that is over lives on as long as its connection.
-            let node = task.plan.server.node.index();
-            if !connects.contains(&node) || !task.is_open(&self.net) {
+            if !task.is_open(&self.net) {
                 continue;
             }
-            let identity = &task.plan.identity;
-            *per_node.entry(node).or_default() += 1;
-            *per_group.entry((node, &identity.user, &identity.database)).or_default() += 1;
+            // Those that there were before a limit was lowered may stay; new ones may not come.
+            let group = whose(&task.plan);
+            if connects.iter().any(|(node, ..)| *node == group.0) {
+                *per_node.entry(group.0).or_default() += 1;
+            }
+            if connects.contains(&group) {
+                *per_group.entry(group).or_default() += 1;
+            }
         }
         let settings = self.hub.settings().clone();
         let most = per_node.values().max().copied().unwrap_or(0);

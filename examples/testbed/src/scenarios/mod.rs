@@ -21,6 +21,7 @@ pub mod parameters;
 pub mod pgbench;
 pub mod pipeline;
 pub mod queries;
+pub mod reload;
 pub mod routing;
 pub mod settings;
 pub mod shutdown;
