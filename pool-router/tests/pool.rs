@@ -330,3 +330,60 @@ fn exhausted_is_where_only_other_clients_can_help() {
     assert_eq!(pool.acquire(client(5), A, at(3)), Acquire::Queued);
     assert!(pool.is_exhausted(A), "the one that is being opened is spoken for");
 }
+
+#[test]
+fn after_reconnect_only_new_connections_are_lent() {
+    let mut pool = pool(LIMITS);
+    let first = open(&mut pool, 1, A, at(0));
+    assert_eq!(pool.acquire(client(2), A, at(0)), Acquire::Queued);
+    let second = ordered(&mut pool);
+    pool.reconnect(at(1));
+    // The one that is being opened leads to where nobody is to go any more.
+    pool.connected(second, at(1));
+    let all = orders(&mut pool);
+    let [Order::Close(closed), Order::Connect { server: third, .. }] = all[..] else {
+        panic!("{all:?}");
+    };
+    assert_eq!(closed, second);
+    pool.connected(third, at(2));
+    assert_eq!(orders(&mut pool), [Order::Hand { server: third, client: client(2) }]);
+    pool.release(first, Outcome::Reuse, at(2));
+    assert_eq!(orders(&mut pool), [Order::Close(first)]);
+    pool.release(third, Outcome::Reuse, at(2));
+    assert_eq!(pool.view(), View { idle: 1, ..View::default() });
+    pool.reconnect(at(3));
+    assert_eq!(orders(&mut pool), [Order::Close(third)]);
+}
+
+#[test]
+fn a_failure_of_before_says_nothing_after_reconnect() {
+    let mut pool = pool(LIMITS);
+    assert_eq!(pool.acquire(client(1), A, at(0)), Acquire::Queued);
+    let old = ordered(&mut pool);
+    pool.reconnect(at(0));
+    pool.connect_failed(old, FailureKind::Unreachable, at(1));
+    assert!(!pool.is_down());
+    let new = ordered(&mut pool);
+    pool.connect_failed(new, FailureKind::Unreachable, at(1));
+    assert!(pool.is_down());
+    pool.reconnect(at(1));
+    assert!(!pool.is_down());
+}
+
+#[test]
+fn a_closed_pool_serves_what_it_serves_and_nobody_else() {
+    let limits = Limits { per_group: 1, min_per_group: 1, ..LIMITS };
+    let mut pool = pool(limits.clone());
+    let server = open(&mut pool, 1, A, at(0));
+    assert_eq!(pool.acquire(client(2), A, at(0)), Acquire::Queued);
+    pool.close_down();
+    assert_eq!(orders(&mut pool), [Order::Refuse(client(2))]);
+    assert_eq!(pool.acquire(client(3), A, at(1)), Acquire::Refused);
+    pool.set_limits(limits, at(1));
+    pool.release(server, Outcome::Reuse, at(1));
+    assert_eq!(orders(&mut pool), [Order::Close(server)]);
+    assert_eq!(pool.view(), View::default());
+    pool.reopen();
+    assert_eq!(pool.acquire(client(3), A, at(2)), Acquire::Queued);
+    ordered(&mut pool);
+}
