@@ -10,18 +10,20 @@
 //! `S` is the runtime's socket, `D` what wakes a client's task (a doorbell); the hub stores both and
 //! looks into neither.
 
+mod authentication;
 mod reload;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgwire_core::auth::Secret;
+use pgwire_core::auth::{ScramKeys, Secret};
 use pgwire_core::cancel::{BackendKey, CancelKey};
 use pgwire_core::params::Params;
 use pgwire_core::time::Instant;
 use slab::Slab;
 
+use crate::auth_query::AuthOrder;
 use crate::catalogue::{
     Catalogues, Cell, Digest, Due, Learned, LearnedSet, LookupError, LookupOrder, LookupPlan,
 };
@@ -36,6 +38,9 @@ use crate::sizes::size;
 use crate::tally::Tally;
 
 pub use reload::NotASuccessor;
+
+use authentication::Asking;
+pub(crate) use authentication::{AskError, Checked};
 
 /// Identities that are remembered at most. Beyond it, those without clients and connections are
 /// forgotten; if all are in use, logins with yet another one are refused.
@@ -62,6 +67,8 @@ pub enum Command<S, D> {
     LookUp(Box<LookupPlan>),
     /// Read the files again, and if they are good report [`Hub::reload`].
     Reload,
+    /// Ask a server who somebody is, as [`AuthOrder`] says, and report [`Hub::authenticated`].
+    Authenticate(Box<AuthOrder<S>>),
 }
 
 /// A cancel request to be sent to a server.
@@ -85,6 +92,10 @@ pub(crate) enum Event<S> {
     Admitted,
     Granted(Box<Link<S>>),
     Refused(NodeId, Arc<ConnectError>),
+    /// The password of its role; `None`: there is none.
+    Found(Result<Option<Secret>, AskError>),
+    /// What a login that was tried for it has shown.
+    Checked(Result<Checked, (NodeId, Arc<ConnectError>)>),
     Cancel,
     Terminate(Shutdown),
     /// [`Hub::context`] has changed.
@@ -163,6 +174,7 @@ pub struct Hub<S, D> {
     cancels: usize,
     catalogues: Catalogues,
     tally: Tally,
+    asking: Asking<S>,
     shutdown: Option<Shutdown>,
 }
 
@@ -188,6 +200,7 @@ impl<S, D: Clone> Hub<S, D> {
             admission: VecDeque::new(),
             commands: VecDeque::new(),
             cancels: 0,
+            asking: Asking::default(),
             shutdown: None,
         }
     }
@@ -265,7 +278,9 @@ impl<S, D: Clone> Hub<S, D> {
         node.pool.connect_failed(server, kind, now);
         if let Some(key) = key {
             if let Some(entry) = self.identity_mut(key.identity) {
-                entry.last_error = Some(error);
+                entry.last_error = Some(error.clone());
+                let user = entry.identity.user.clone();
+                self.password_refused(&user, &error);
             }
             self.drop_user(key.identity);
         }
@@ -301,7 +316,7 @@ impl<S, D: Clone> Hub<S, D> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let pools = self.nodes.iter().filter_map(|node| node.pool.poll_timeout());
-        pools.chain(self.catalogues.poll_timeout()).min()
+        pools.chain(self.catalogues.poll_timeout()).chain(self.asking.poll_timeout()).min()
     }
 
     /// Probes nodes that are down; closes what is idle or old.
@@ -310,6 +325,7 @@ impl<S, D: Clone> Hub<S, D> {
             self.catalogues.handle_timeout(now);
             self.order_lookups(now);
         }
+        self.commands.extend(self.asking.take_old_link(now).map(Command::Close));
         for index in 0..self.nodes.len() {
             if let Some(node) = self.nodes.get_mut(index)
                 && node.pool.poll_timeout().is_some_and(|at| now >= at)
@@ -330,6 +346,7 @@ impl<S, D: Clone> Hub<S, D> {
         }
         self.shutdown = Some(how);
         self.catalogues.stop();
+        self.commands.extend(self.asking.take_link().map(Command::Close));
         for (_, client) in &mut self.clients {
             client.inbox.push_back(Event::Terminate(how));
             self.commands.push_back(Command::Ring(client.doorbell.clone()));
@@ -409,19 +426,34 @@ impl<S, D: Clone> Hub<S, D> {
         Some(false)
     }
 
+    /// Takes the place among `num_init_children` from a client that stays connected.
+    fn step_back(&mut self, client: ClientId) {
+        if let Some(entry) = self.client_mut(client)
+            && std::mem::take(&mut entry.admitted)
+        {
+            self.admitted = self.admitted.saturating_sub(1);
+            self.admit_waiting();
+        }
+    }
+
+
     /// Finds or makes the identity of a client that has shown who it is, and registers its cancel
-    /// key. `None`: too many identities.
+    /// key. `proved` are keys that its proof has revealed. `None`: too many identities.
     pub(crate) fn log_in(
         &mut self,
         client: ClientId,
         identity: &Identity,
         secret: Option<Secret>,
+        proved: Option<&ScramKeys>,
         key: CancelKey,
         now: Instant,
     ) -> Option<(PoolKey, Option<Arc<Cell>>)> {
         let id = self.intern(identity)?;
+        if let Some(keys) = proved {
+            self.asking.credentials.proved(&identity.user, keys);
+        }
         let entry = self.identity_mut(id)?;
-        if entry.secret.is_none() {
+        if secret.is_some() {
             entry.secret = secret;
         }
         entry.users += 1;
@@ -609,6 +641,7 @@ impl<S, D: Clone> Hub<S, D> {
             return;
         }
         let gone = self.clients.remove(index);
+        self.asking.credentials.client_left(client);
         if let Some(key) = gone.pool_key {
             if gone.catalogued
                 && let Some(identity) = self.identity_of(key)
@@ -689,17 +722,18 @@ impl<S, D: Clone> Hub<S, D> {
             host: backend.host.clone(),
             port: backend.port,
             identity: entry.identity.clone(),
-            secret: entry.secret.clone(),
+            secret: None,
             must_be_primary: server.node == primary,
             connect_timeout: backend.connect_timeout,
             login_timeout: self.settings.server_login_timeout,
             pipeline_limit: size(self.settings.pipeline_limit),
         };
+        let secret = self.identities.get(index).and_then(|entry| self.secret_of(entry));
         if let Some(node) = self.nodes.get_mut(server.node.index()) {
             let (host, port) = (plan.host.clone(), plan.port);
             node.owners.insert(server, Owner { key, host, port });
         }
-        self.commands.push_back(Command::Connect(plan));
+        self.commands.push_back(Command::Connect(LoginPlan { secret, ..plan }));
     }
 
     /// Orders the look-ups that are due, and tells those who waited for one that is over.
@@ -738,7 +772,7 @@ impl<S, D: Clone> Hub<S, D> {
             user: entry.identity.user.clone(),
             database: entry.identity.database.clone(),
             parameters: vec![(b"application_name".as_slice().into(), b"pgweir".as_slice().into())],
-            password_digest: None,
+            credential: None,
         };
         Some(LoginPlan {
             // Of no pool.
@@ -746,7 +780,7 @@ impl<S, D: Clone> Hub<S, D> {
             host: backend.host.clone(),
             port: backend.port,
             identity: Arc::new(identity),
-            secret: entry.secret.clone(),
+            secret: self.secret_of(entry),
             must_be_primary: node == self.settings.primary_node(),
             connect_timeout: backend.connect_timeout,
             login_timeout: self.settings.server_login_timeout,

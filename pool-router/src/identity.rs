@@ -32,8 +32,9 @@ pub struct Identity {
     pub database: Box<[u8]>,
     /// Startup parameters other than user and database, ordered by name.
     pub parameters: Vec<Parameter>,
-    /// Tells clients apart that brought different passwords of their own: a digest.
-    pub password_digest: Option<[u8; 32]>,
+    /// Tells clients apart that have shown to know different passwords: a digest, keyed by a secret
+    /// of the process. None where nothing had to be shown.
+    pub credential: Option<[u8; 32]>,
 }
 
 impl fmt::Debug for Identity {
@@ -90,12 +91,8 @@ impl Requested {
             Some(name) if !name.is_empty() => name,
             _ => user,
         };
-        let identity = Identity {
-            user: user.into(),
-            database: database.into(),
-            parameters,
-            password_digest: None,
-        };
+        let identity =
+            Identity { user: user.into(), database: database.into(), parameters, credential: None };
         Self { identity, tracked }
     }
 }

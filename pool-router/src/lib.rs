@@ -1,6 +1,7 @@
 //! Connection pooling and read/write splitting for PostgreSQL without I/O.
 #![deny(missing_docs)]
 
+pub mod auth_query;
 #[cfg(feature = "cli")]
 pub mod boot;
 pub mod buffers;

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use pgwire_core::encode;
+use pool_router::auth_query::{Answers, AuthOrder, AuthQuery, AuthQueryError, AuthQueryTurn};
 use pool_router::catalogue::{Digest, Lookup, LookupError, LookupOrder, LookupPlan, LookupTurn};
 use pool_router::hub::CancelOrder;
 use pool_router::io::{Io, Transfer};
@@ -97,6 +98,44 @@ async fn ask(
                     }
                 }
                 LookupTurn::Done(result) => return Poll::Ready(result),
+            }
+        }
+    })
+    .await
+}
+
+/// Asks a server who somebody is, and reports the answer.
+pub(crate) fn authenticate(shared: Arc<Shared>, mut order: AuthOrder<Socket>) {
+    shared.clone().spawn(async move {
+        let link = match order.take_link() {
+            Some(link) => Ok(link),
+            None => log_in(&shared, order.login().clone()).await,
+        };
+        let result = match link {
+            Ok(link) => find_out(&shared, &order, link).await,
+            Err(error) => Err(error.into()),
+        };
+        shared.with_hub(|hub, now| hub.authenticated(order, result, now));
+    });
+}
+
+async fn find_out(
+    shared: &Shared,
+    order: &AuthOrder<Socket>,
+    link: Box<Link<Socket>>,
+) -> Result<Answers<Socket>, AuthQueryError> {
+    let mut query = AuthQuery::new(order, link, shared.now());
+    let mut alarm = Alarm::default();
+    poll_fn(|cx| {
+        loop {
+            let now = shared.now();
+            match with_buffers(|buffers| query.drive(&mut TaskIo(cx), buffers, now)) {
+                AuthQueryTurn::Wait(deadline) => {
+                    if !alarm.set(shared, deadline, cx) {
+                        return Poll::Pending;
+                    }
+                }
+                AuthQueryTurn::Done(result) => return Poll::Ready(result),
             }
         }
     })

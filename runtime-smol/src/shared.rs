@@ -148,6 +148,7 @@ impl Shared {
                 Command::Close(link) => orders::close(*link),
                 Command::LookUp(plan) => orders::look_up(self.clone(), *plan),
                 Command::Reload => self.reload.ring(),
+                Command::Authenticate(order) => orders::authenticate(self.clone(), *order),
                 Command::Cancel(order) => orders::cancel(self.clone(), order),
             }
         }

@@ -151,7 +151,7 @@ impl ClientAuth {
     }
 
     fn cleartext(&mut self, out: &mut Vec<u8>) -> Result<AuthStep, AuthError> {
-        match self.secret.take().ok_or(AuthError::SecretRequired)? {
+        match self.secret.take().ok_or(AuthError::SecretRequired(Method::Password))? {
             Secret::Password(password) if sendable(&password) => {
                 wire::password(out, password.as_bytes());
                 Ok(self.await_ok(Method::Password, Some(Secret::Password(password))))
@@ -163,7 +163,7 @@ impl ClientAuth {
     fn md5(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<AuthStep, AuthError> {
         let salt = <[u8; 4]>::try_from(data)
             .map_err(|_| ProtocolViolation::Malformed("md5 salt that is not 4 bytes"))?;
-        let hash = match self.secret.take().ok_or(AuthError::SecretRequired)? {
+        let hash = match self.secret.take().ok_or(AuthError::SecretRequired(Method::Md5))? {
             Secret::Password(password) => Md5Hash::of(password.as_bytes(), &self.user),
             Secret::Md5Hash(hash) => hash,
             _ => return Err(AuthError::SecretUnsuitable("md5 authentication")),
@@ -199,7 +199,7 @@ impl ClientAuth {
             (_, _, false) => return Err(AuthError::NoCommonMechanism),
         };
         match &self.secret {
-            None => return Err(AuthError::SecretRequired),
+            None => return Err(AuthError::SecretRequired(Method::ScramSha256)),
             Some(Secret::Password(_) | Secret::ScramKeys(_)) => {}
             Some(_) => return Err(AuthError::SecretUnsuitable("SCRAM authentication")),
         }

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::Method;
+
 /// A message of the peer that breaks the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -86,9 +88,9 @@ pub enum AuthError {
     /// The server asks for SASL, with none of the mechanisms spoken here.
     #[error("server offers no supported SASL mechanism")]
     NoCommonMechanism,
-    /// The server wants a password and there is none.
+    /// The server wants a password, by this method, and there is none.
     #[error("server asks for a password and none is known")]
-    SecretRequired,
+    SecretRequired(Method),
     /// What is known of the password does not serve the method that the server asks for; for
     /// example a SCRAM verifier serves none and an md5 hash not SCRAM.
     #[error("the stored form of the password does not serve {0}")]

@@ -321,8 +321,12 @@ fn requests_that_cannot_be_answered() {
         let found = answer(Some(Secret::password(PASSWORD)), &request(code, b"data"));
         assert_eq!(found, AuthError::UnsupportedMethod(code));
     }
-    for body in [request(3, b""), request(5, b"salt"), scram.clone()] {
-        assert_eq!(answer(None, &body), AuthError::SecretRequired);
+    for (body, method) in [
+        (request(3, b""), Method::Password),
+        (request(5, b"salt"), Method::Md5),
+        (scram.clone(), Method::ScramSha256),
+    ] {
+        assert_eq!(answer(None, &body), AuthError::SecretRequired(method));
         let found = answer(Some(verifier_of(PASSWORD)), &body);
         assert!(matches!(found, AuthError::SecretUnsuitable(_)));
     }

@@ -149,6 +149,20 @@ pub struct Settings {
     pub authentication_timeout: Option<Duration>,
     /// Ask for a password in clear text when `pool_passwd` has none and pool_hba is off.
     pub allow_clear_text_frontend_auth: bool,
+    /// The role that asks servers for the passwords of others, if it has a name of its own.
+    pub auth_user: Option<String>,
+    /// Pgpool-II's role for measuring the replication delay.
+    pub sr_check_user: Option<String>,
+    /// The database for [`Settings::auth_query`].
+    pub auth_dbname: String,
+    /// Finds a role's password.
+    pub auth_query: String,
+    /// How long that may take.
+    pub auth_query_timeout: Option<Duration>,
+    /// How long its answer may be used again.
+    pub auth_cache_time: Duration,
+    /// How long a client waits for the answer that its login has failed.
+    pub auth_failure_delay: Duration,
     /// What the file says about TLS; it has no effect yet.
     pub ssl: bool,
     /// The file for the process id, relative to the directory of `pgpool.conf`.
@@ -290,6 +304,13 @@ impl Settings {
         Self { backends, ..Self::from_values(Values::default()) }
     }
 
+    /// The role that asks servers for the passwords of others; `None`: nobody does.
+    #[must_use]
+    pub fn authenticator(&self) -> Option<&str> {
+        let query = Some(&self.auth_query).filter(|query| !query.is_empty());
+        query.and_then(|_| self.auth_user.as_deref().or(self.sr_check_user.as_deref()))
+    }
+
     /// The primary: the node flagged ALWAYS_PRIMARY, otherwise the one with the lowest id.
     ///
     /// `None` only for settings that were made without a backend; [`load`](super::load) makes
@@ -405,6 +426,13 @@ impl Settings {
             pool_passwd: v.some_text("pool_passwd", None),
             authentication_timeout: v.limit("authentication_timeout", None),
             allow_clear_text_frontend_auth: v.bool("allow_clear_text_frontend_auth"),
+            auth_user: v.some_text("weir_auth_user", None),
+            sr_check_user: v.some_text("sr_check_user", None),
+            auth_dbname: v.text("weir_auth_dbname", None),
+            auth_query: v.text("weir_auth_query", None),
+            auth_query_timeout: v.limit("weir_auth_query_timeout", None),
+            auth_cache_time: v.duration("weir_auth_cache_time", None),
+            auth_failure_delay: v.duration("weir_auth_failure_delay", None),
             ssl: v.bool("ssl"),
             pid_file_name: v.some_text("pid_file_name", None),
             connection_cache: v.bool("connection_cache"),

@@ -14,13 +14,15 @@
 //! and what one client occupies is bounded whatever passes through.
 //!
 //! # Files
-//! `startup` logs a client in; `query` and `extended` send its statements where they belong, which
-//! `place` sees to; `reply` takes the servers' answers, `heal` asks again what a server refused.
-//! `demand` is what a statement needs, `statements` knows what is prepared, `names` and `shared` what
-//! of it is shared with other clients, `transaction` what is open; `farewell` cleans up.
+//! `startup` logs a client in, `authentication` finds out who it is; `query` and `extended` send its
+//! statements where they belong, which `place` sees to; `reply` takes the servers' answers, `heal`
+//! asks again what a server refused. `demand` is what a statement needs, `statements` knows what is
+//! prepared, `names` and `shared` what of it is shared with other clients, `transaction` what is open;
+//! `farewell` cleans up.
 //!
 //! [`BUFFER_SIZE`]: crate::buffers::BUFFER_SIZE
 
+mod authentication;
 mod demand;
 mod extended;
 mod facts;
@@ -160,6 +162,7 @@ enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Timer {
     Authentication,
+    LoginFailed,
     QueueWait,
     ClientIdle,
     Flush,
@@ -170,6 +173,8 @@ enum Timer {
 #[derive(Debug)]
 struct Wants<S> {
     admit: bool,
+    /// To go on with finding out who the client is.
+    authenticate: bool,
     login: bool,
     acquire: Option<NodeId>,
     withdraw: Option<NodeId>,
@@ -188,6 +193,7 @@ impl<S> Default for Wants<S> {
     fn default() -> Self {
         Self {
             admit: false,
+            authenticate: false,
             login: false,
             acquire: None,
             withdraw: None,
@@ -206,6 +212,7 @@ impl<S> Default for Wants<S> {
 impl<S> Wants<S> {
     fn any(&self) -> bool {
         self.admit
+            || self.authenticate
             || self.login
             || self.leave
             || self.catalogue_changed
@@ -581,6 +588,9 @@ impl<S> Relay<S> {
         if std::mem::take(&mut self.wants.admit) {
             self.admit(hub, now);
         }
+        if std::mem::take(&mut self.wants.authenticate) {
+            self.authenticate(hub, now);
+        }
         if std::mem::take(&mut self.wants.login) {
             self.log_in(hub, now);
         }
@@ -651,6 +661,8 @@ impl<S> Relay<S> {
                 self.stop_timer(Timer::QueueWait);
                 self.refused(node, &error);
             }
+            Event::Found(found) => self.password_found(found),
+            Event::Checked(outcome) => self.login_tried(outcome),
             Event::Cancel => self.on_cancel(),
             Event::Terminate(how) => self.on_terminate(how),
             Event::Reload => {}
@@ -879,6 +891,7 @@ impl<S> Relay<S> {
                     None,
                 );
             }
+            Timer::LoginFailed => self.say_login_failed(),
             Timer::QueueWait => {
                 let Some(node) = self.waiting.take() else { return };
                 self.wants.withdraw = Some(node);

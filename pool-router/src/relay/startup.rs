@@ -1,22 +1,19 @@
 //! Logging a client in: startup packet, a place among the clients, authentication, welcome.
 //!
 //! ```text
-//! Packet -> Place -> Auth -> Welcome -> (Ready)
+//! Packet -> Place -> Asking, Auth -> Welcome -> (Ready)
 //!   |         |        |        |
 //!   |         |        |        +- ParameterStatus values of this identity are not known yet: one of
 //!   |         |        |           its servers is asked; that also tells whether role and database
 //!   |         |        |           exist
-//!   |         |        +- checked here, against pool_passwd, as pool_hba.conf says
+//!   |         |        +- `authentication`: who the client is, as pool_hba.conf or the servers say
 //!   |         +- num_init_children sessions at a time; later ones wait
 //!   +- SSLRequest and GSSENCRequest are answered N; CancelRequest is passed on
 //! ```
 
 use std::sync::Arc;
 
-use pgwire_core::auth::{
-    AuthFailure, AuthStep, DerivedKey, FailureKind as AuthFailureKind, Method as AuthMethod,
-    Secret, ServerAuth, ServerEntropy,
-};
+use pgwire_core::auth::ServerAuth;
 use pgwire_core::cancel::{BackendKey, CancelKey};
 use pgwire_core::encode::{self, Severity};
 use pgwire_core::frame::Seen;
@@ -29,21 +26,17 @@ use pgwire_core::startup::{
 use pgwire_core::tag::{FrontendTag, TagSet};
 use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
-use sha2::{Digest, Sha256};
 
+use super::authentication::{Farewell, Who};
 use super::place::set_parameter;
 use super::query::SETUP;
 use super::reply::lexing;
-use super::{Entropy, Phase, Relay, Timer, Transport};
+use super::{Entropy, Phase, Relay, Timer};
 use crate::classify::IsolationLevel;
-use crate::hba::{
-    ConnectionFacts, InterfaceAddress, Method as HbaMethod, Transport as HbaTransport,
-};
 use crate::hub::{Hub, client_pid};
 use crate::identity::{Identity, Parameter, Requested, TRACKED};
 use crate::ids::{NodeId, PoolKey};
 use crate::login::ConnectError;
-use crate::passwd::StoredPassword;
 use crate::pool::FailureKind;
 
 /// Requests for encryption that are answered before the client must get on with it.
@@ -60,13 +53,12 @@ const KEY_LEN_3_2: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Startup {
-    entropy: Entropy,
+    pub(super) entropy: Entropy,
     encryption_requests: u8,
-    stage: Stage,
-    requested: Option<Requested>,
+    pub(super) stage: Stage,
+    pub(super) requested: Option<Requested>,
     key_len: usize,
-    /// What the client is to be checked against, and what servers are logged in to with.
-    secret: Option<Secret>,
+    pub(super) who: Who,
     /// Nodes that could not serve the welcome.
     refused: u128,
     first_error: Option<(NodeId, Arc<ConnectError>)>,
@@ -83,10 +75,14 @@ enum CatalogueWait {
 }
 
 #[derive(Debug)]
-enum Stage {
+pub(super) enum Stage {
     Packet,
     Place,
+    /// The hub, or a server through it, is asked about the client.
+    Asking,
     Auth(Box<ServerAuth>),
+    /// The client could not show who it is. What it will be told, after a while.
+    Failed(Box<Farewell>),
     /// The hub is asked for the identity.
     Identity,
     /// A server is being asked; `true` when the client's parameters are being set on it.
@@ -113,7 +109,7 @@ impl Startup {
             stage: Stage::Packet,
             requested: None,
             key_len: KEY_LEN_3_0,
-            secret: None,
+            who: Who::default(),
             refused: 0,
             first_error: None,
             catalogue: CatalogueWait::NotYet,
@@ -122,7 +118,7 @@ impl Startup {
 }
 
 impl<S> Relay<S> {
-    fn startup(&mut self) -> Option<&mut Startup> {
+    pub(super) fn startup(&mut self) -> Option<&mut Startup> {
         match &mut self.phase {
             Phase::Startup(startup) => Some(startup),
             Phase::Ready | Phase::Closing | Phase::Gone | Phase::Finished => None,
@@ -138,7 +134,7 @@ impl<S> Relay<S> {
                 Stage::Auth(_) => self.read_password(),
                 Stage::Welcome { setting: true } => self.welcome_set(),
                 Stage::Welcome { setting: false } => self.welcome_server_found(),
-                Stage::Place | Stage::Identity => false,
+                Stage::Place | Stage::Asking | Stage::Failed(_) | Stage::Identity => false,
             };
             if !moved {
                 break;
@@ -221,88 +217,6 @@ impl<S> Relay<S> {
         }
     }
 
-    /// The client has its place: authentication begins.
-    pub(super) fn admitted(&mut self) {
-        let context = self.context.clone();
-        let transport = self.client.transport;
-        let Some(startup) = self.startup() else { return };
-        let Some(requested) = &startup.requested else { return };
-        let user = &requested.identity.user;
-        let stored = std::str::from_utf8(user).ok().and_then(|u| context.passwords.lookup(u));
-        let secret = stored.and_then(StoredPassword::secret);
-        let method = match &context.hba {
-            Some(hba) => {
-                let facts = ConnectionFacts {
-                    transport: match transport {
-                        Transport::Local => HbaTransport::Local,
-                        Transport::Tcp { peer, .. } => HbaTransport::Tcp(peer),
-                    },
-                    tls: false,
-                    database: &String::from_utf8_lossy(&requested.identity.database),
-                    user: &String::from_utf8_lossy(user),
-                    local_addrs: &match transport {
-                        Transport::Local => Vec::new(),
-                        Transport::Tcp { local, .. } => vec![InterfaceAddress {
-                            addr: local,
-                            prefix: if local.is_ipv4() { 32 } else { 128 },
-                        }],
-                    },
-                };
-                hba.decide(&facts).map(|record| record.method)
-            }
-            // Without pool_hba.conf whoever has a password here shows it; the others are let in
-            // as far as the servers do.
-            None => Some(match &secret {
-                Some(Secret::Md5Hash(_)) => HbaMethod::Md5,
-                Some(_) => HbaMethod::ScramSha256,
-                None if context.settings.allow_clear_text_frontend_auth => HbaMethod::Password,
-                None => HbaMethod::Trust,
-            }),
-        };
-        let entropy = auth_entropy(&startup.entropy, context.mock_seed);
-        let auth = match method {
-            None | Some(HbaMethod::Reject) => {
-                let database = String::from_utf8_lossy(&requested.identity.database).into_owned();
-                let user = String::from_utf8_lossy(user).into_owned();
-                let host = match transport {
-                    Transport::Local => "[local]".to_owned(),
-                    Transport::Tcp { peer, .. } => peer.to_string(),
-                };
-                let message = format!(
-                    "no pool_hba.conf entry for host \"{host}\", user \"{user}\", database \
-                     \"{database}\", no encryption"
-                );
-                self.fatal(SqlState::INVALID_AUTHORIZATION, &message, None);
-                return;
-            }
-            Some(HbaMethod::Trust) => ServerAuth::new(AuthMethod::Trust, user, None, entropy),
-            Some(HbaMethod::Password) if secret.is_none() => ServerAuth::collect_cleartext(user),
-            Some(HbaMethod::Password) => {
-                ServerAuth::new(AuthMethod::Password, user, secret.clone(), entropy)
-            }
-            Some(HbaMethod::Md5) => ServerAuth::new(AuthMethod::Md5, user, secret.clone(), entropy),
-            Some(HbaMethod::ScramSha256) => {
-                ServerAuth::new(AuthMethod::ScramSha256, user, secret.clone(), entropy)
-            }
-            Some(HbaMethod::Cert) => {
-                self.fatal(
-                    SqlState::INVALID_AUTHORIZATION,
-                    "the authentication method of the matching pool_hba.conf entry is not available",
-                    None,
-                );
-                return;
-            }
-        };
-        startup.secret = secret;
-        startup.stage = Stage::Auth(Box::new(auth));
-        let mut out = Vec::new();
-        let step = match &mut startup.stage {
-            Stage::Auth(auth) => auth.begin(&mut out),
-            _ => return,
-        };
-        self.follow_auth(step, out);
-    }
-
     fn read_password(&mut self) -> bool {
         if self.deriving || self.job.is_some() {
             return false;
@@ -334,75 +248,18 @@ impl<S> Relay<S> {
         true
     }
 
-    /// A derived key for the authentication under way.
-    pub(super) fn derived(&mut self, key: DerivedKey) {
-        let mut out = Vec::new();
-        let step = match self.startup().map(|startup| &mut startup.stage) {
-            Some(Stage::Auth(auth)) => auth.resume(key, &mut out),
-            _ => return,
-        };
-        self.follow_auth(step, out);
-    }
-
-    fn follow_auth(&mut self, step: Result<AuthStep, AuthFailure>, out: Vec<u8>) {
-        self.client.output.own(|buffer| buffer.extend_from_slice(&out));
-        match step {
-            Ok(AuthStep::Send) => {}
-            Ok(AuthStep::Derive(job)) => self.job = Some(job),
-            Ok(AuthStep::Done(who)) => {
-                let Some(startup) = self.startup() else { return };
-                if who.method() == AuthMethod::Password
-                    && !who.verified()
-                    && let Some(secret) = who.into_secret()
-                {
-                    // Nobody has looked at this password yet: the servers will. Clients that bring
-                    // different ones must not share connections.
-                    if let (Secret::Password(password), Some(requested)) =
-                        (&secret, &mut startup.requested)
-                    {
-                        let digest = Sha256::digest(password.as_bytes());
-                        requested.identity.password_digest = Some(digest.into());
-                    }
-                    startup.secret = Some(secret);
-                }
-                startup.stage = Stage::Identity;
-                self.wants.login = true;
-            }
-            Err(failure) => {
-                let user = self
-                    .startup()
-                    .and_then(|startup| startup.requested.as_ref())
-                    .map(|requested| String::from_utf8_lossy(&requested.identity.user).into_owned())
-                    .unwrap_or_default();
-                tracing::info!(client = self.id.index, user, "authentication failed: {failure}");
-                let code =
-                    SqlState::from_bytes(&failure.sqlstate()).unwrap_or(SqlState::INVALID_PASSWORD);
-                let message = match failure.kind() {
-                    AuthFailureKind::Protocol => "malformed authentication message".to_owned(),
-                    AuthFailureKind::Unsupported => "unsupported authentication".to_owned(),
-                    AuthFailureKind::WrongPassword
-                    | AuthFailureKind::Rejected
-                    | AuthFailureKind::ChannelBinding
-                    | AuthFailureKind::Internal => {
-                        format!("password authentication failed for user \"{user}\"")
-                    }
-                };
-                self.fatal(code, &message, None);
-            }
-        }
-    }
-
     /// The client is who it says: finds its identity, and its welcome if that is known.
     pub(super) fn log_in<D: Clone>(&mut self, hub: &mut Hub<S, D>, now: Instant) {
         let Phase::Startup(startup) = &mut self.phase else { return };
         let Some(requested) = &startup.requested else { return };
         self.session.balancer.session_starts(&self.context.rules, &requested.names());
         let identity: Identity = requested.identity.clone();
-        let secret = startup.secret.take();
+        let secret = startup.who.secret.take();
+        let proved = startup.who.proved.take();
         let Some(key) = cancel_key(startup) else { return };
         startup.stage = Stage::Welcome { setting: false };
         self.session.startup_level = identity.parameters.iter().find_map(isolation_level);
-        match hub.log_in(self.id, &identity, secret, key, now) {
+        match hub.log_in(self.id, &identity, secret, proved.as_ref(), key, now) {
             Some((pool_key, catalogue)) => {
                 self.pool_key = Some(pool_key);
                 self.catalogue = catalogue;
@@ -607,16 +464,6 @@ fn read_startup(message: &StartupMessage<'_>, share: bool) -> Result<Greeting, R
     }
     let requested = Requested::new(message, user, share);
     Ok(Greeting { requested, version, unknown_options })
-}
-
-fn auth_entropy(entropy: &Entropy, mock_seed: [u8; 32]) -> ServerEntropy {
-    let mut md5_salt = [0; 4];
-    let mut scram_nonce = [0; 18];
-    let bytes = &entropy.0;
-    // Bytes 0..8 seed the balancer and are no secret; 32..64 are the cancel key.
-    md5_salt.copy_from_slice(&bytes[8..12]);
-    scram_nonce.copy_from_slice(&bytes[12..30]);
-    ServerEntropy { md5_salt, scram_nonce, mock_seed }
 }
 
 fn cancel_key(startup: &Startup) -> Option<CancelKey> {

@@ -21,6 +21,7 @@ pub(super) enum Task {
     Login(usize),
     Cancel(usize),
     Lookup(usize),
+    Question(usize),
 }
 
 /// Who is at the other end.

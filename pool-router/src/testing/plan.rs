@@ -15,6 +15,7 @@ use crate::config::{
     Backend, BackendFlags, BackendHost, DisableLoadBalanceOnWrite, PoolMode, Settings,
 };
 use crate::context::Context;
+use crate::hba::Hba;
 use crate::hub::Shutdown;
 use crate::passwd::PoolPasswd;
 use crate::rules::Rules;
@@ -281,10 +282,16 @@ impl Scripted {
         let servers =
             (0..self.nodes).map(|id| Node::new(id, id == 0, Chaos::default(), false)).collect();
         let line = passwd_line(self.password);
+        let method = match self.password {
+            Password::None => "trust",
+            Password::Md5 => "md5",
+            Password::Plain | Password::Scram => "scram-sha-256",
+        };
+        let record = format!("local all all {method}\n");
         let context = Context {
             settings: Arc::new(settings),
             rules: Rules::default(),
-            hba: None,
+            hba: Hba::parse("pool_hba.conf", &record, &mut |_| Err(String::new())).ok(),
             passwords: line
                 .and_then(|line| PoolPasswd::parse("pool_passwd", &line, None).ok())
                 .unwrap_or_default(),

@@ -1,5 +1,7 @@
 //! The scheduler of the simulated world, which is the proxy's runtime there.
 
+mod questions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::IoSlice;
@@ -26,6 +28,8 @@ use crate::login::{ConnectError, Login, LoginPlan, LoginTurn};
 use crate::relay::{Entropy, Relay, Transport, Turn};
 use crate::rules::Rules;
 use crate::sizes::size;
+
+use questions::Question;
 
 /// Everything is to be over by then.
 const LIMIT: Instant = Instant::from_millis(600_000);
@@ -69,6 +73,8 @@ pub(super) enum Event {
     DialCancel(usize),
     DialLookup(usize),
     LookupFailed(usize, ConnectError),
+    DialQuestion(usize),
+    QuestionFailed(usize, ConnectError),
     CancelEnd(usize),
     Derived(usize),
     HubTimer,
@@ -191,6 +197,7 @@ pub(super) struct World {
     logins: Vec<LoginTask>,
     cancels: Vec<CancelTask>,
     lookups: Vec<LookupTask>,
+    questions: Vec<Question>,
     /// The connections of look-ups.
     asides: BTreeSet<ConnId>,
     scheduled: BTreeSet<Task>,
@@ -218,6 +225,7 @@ impl World {
             logins: Vec::new(),
             cancels: Vec::new(),
             lookups: Vec::new(),
+            questions: Vec::new(),
             asides: BTreeSet::new(),
             scheduled: BTreeSet::new(),
             alarms: BTreeSet::new(),
@@ -264,6 +272,7 @@ impl World {
                 && world.net.open_conns().next().is_none()
                 && world.logins.iter().all(|login| !login.dialling && login.login.is_none())
                 && world.lookups.iter().all(|task| matches!(task, LookupTask::Done))
+                && world.questions.iter().all(Question::is_done)
         });
         self.check_end();
         let trace = self.scene.trace.take().unwrap_or_default();
@@ -374,6 +383,12 @@ impl World {
                     self.check_lookups();
                     self.after_up_to(300, Event::DialLookup(index));
                 }
+                Command::Authenticate(order) => {
+                    let index = self.questions.len();
+                    self.scene.note(|| format!("question {index}: {order:?}"));
+                    self.questions.push(Question::new(order));
+                    self.after_up_to(300, Event::DialQuestion(index));
+                }
                 Command::Close(link) => {
                     let mut socket = link.into_socket();
                     let conn = socket.conn;
@@ -477,6 +492,7 @@ impl World {
                     Task::Login(index) => self.drive_login(index),
                     Task::Cancel(index) => self.drive_cancel(index),
                     Task::Lookup(index) => self.drive_lookup(index),
+                    Task::Question(index) => self.drive_question(index),
                 }
             }
             Event::PeerRead(conn) => self.peer_read(conn),
@@ -497,6 +513,8 @@ impl World {
             Event::DialCancel(index) => self.dial_cancel(index),
             Event::DialLookup(index) => self.dial_lookup(index),
             Event::LookupFailed(index, error) => self.lookup_failed(index, error),
+            Event::DialQuestion(index) => self.dial_question(index),
+            Event::QuestionFailed(index, error) => self.question_failed(index, error),
             Event::CancelEnd(index) => self.cancel_done(index),
             Event::Derived(index) => {
                 let task = &mut self.relays[index];

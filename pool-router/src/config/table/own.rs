@@ -61,6 +61,29 @@ pub(super) static TABLE: &[Parameter] = rows! {
      write to its end. primary, the safe choice: all of it on the primary.";
     "weir_max_waiting_clients" Global, int(0, 1_000_000), "10000", Reload, Verdict::Honoured,
     "Clients beyond num_init_children that wait for a slot; the next one is refused.";
+    "weir_auth_user" Global, TEXT, "", Reload, Verdict::Honoured,
+    "The role that asks a server for the passwords (SCRAM verifiers) of roles that pool_passwd does \
+     not have; it must be allowed to run weir_auth_query. Its own password is in pool_passwd. \
+     Empty: sr_check_user; if that is empty, too, servers are not asked.";
+    "weir_auth_dbname" Global, TEXT, "postgres", Reload, Verdict::Honoured,
+    "The database in which weir_auth_query runs.";
+    "weir_auth_query" Global, TEXT,
+    // Qualified throughout, so that no `search_path` can put something else in its place.
+    "SELECT usename, CASE WHEN valuntil OPERATOR(pg_catalog.<) pg_catalog.now() THEN NULL ELSE \
+     passwd END FROM pg_catalog.pg_shadow WHERE usename OPERATOR(pg_catalog.=) $1",
+    Reload, Verdict::Honoured,
+    "Finds a role's password: its parameter $1 is the name, its answer at most one row of name and \
+     password as pg_authid has it, NULL where the role may not log in. Names in it should be \
+     qualified.";
+    "weir_auth_query_timeout" Global, S, "5", Reload, Verdict::Honoured,
+    "How long weir_auth_query may take, after connecting. 0: for ever.";
+    "weir_auth_cache_time" Global, S, "0", Reload, Verdict::Honoured,
+    "How long a password that was found is good for further logins. Within it a changed password \
+     fails once, and a dropped role gets in. 0: each login asks; logins of one moment ask together.";
+    "weir_auth_failure_delay" Global, MS, "1000", Reload, Verdict::Honoured,
+    "How long a client waits for the answer that its login has failed; with each further failure \
+     of its address twice as long, up to eight times. It holds no place of num_init_children \
+     meanwhile. 0: not at all.";
     "weir_catalogue_max_names" Global, int(100, 10_000_000), "50000", Restart, Verdict::Honoured,
     "Names of one database's catalogue that are kept: its functions, and relations, types and \
      operators that a standby cannot stand in for. If there are more, statements that name \
