@@ -22,7 +22,11 @@ pub const SCRAM_USER: &str = "scram_user";
 pub const MD5_USER: &str = "md5_user";
 /// Role that the servers ask for its password in clear text.
 pub const CLEAR_USER: &str = "clear_user";
-/// Password of those three.
+/// Group of roles that the servers ask for a SCRAM-SHA-256 exchange.
+pub const SCRAM_ROLES: &str = "scram_roles";
+/// Role with a password that the servers do not ask for.
+pub const TRUSTED_USER: &str = "trusted_user";
+/// Password of those four.
 pub const SECRET: &str = "secret";
 
 /// How long a condition that the servers must reach by themselves may take.
@@ -115,10 +119,12 @@ const HBA: &str = "\
 local  all         scram_user              scram-sha-256
 local  all         md5_user                md5
 local  all         clear_user              password
+local  all         +scram_roles            scram-sha-256
 local  all         all                     trust
 host   all         scram_user 127.0.0.1/32 scram-sha-256
 host   all         md5_user   127.0.0.1/32 md5
 host   all         clear_user 127.0.0.1/32 password
+host   all         +scram_roles 127.0.0.1/32 scram-sha-256
 host   all         all        127.0.0.1/32 trust
 local  replication postgres                trust
 host   replication postgres   127.0.0.1/32 trust
@@ -245,9 +251,11 @@ impl Cluster {
     fn create_roles(&self) {
         let sql = format!(
             "CREATE ROLE {APP} LOGIN;
+             CREATE ROLE {SCRAM_ROLES};
              SET password_encryption = 'scram-sha-256';
              CREATE ROLE {SCRAM_USER} LOGIN PASSWORD '{SECRET}';
              CREATE ROLE {CLEAR_USER} LOGIN PASSWORD '{SECRET}';
+             CREATE ROLE {TRUSTED_USER} LOGIN PASSWORD '{SECRET}';
              SET password_encryption = 'md5';
              CREATE ROLE {MD5_USER} LOGIN PASSWORD '{SECRET}'"
         );

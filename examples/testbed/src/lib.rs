@@ -132,6 +132,9 @@ macro_rules! suite {
                 startup::garbage,
                 startup::one_byte_at_a_time,
                 startup::silence_is_ended,
+                authentication::every_combination,
+                authentication::failed_logins_wait,
+                authentication::secrets_stay_secret,
                 login::unknown_names,
                 login::every_backend_method,
                 login::wrong_password,
@@ -146,6 +149,8 @@ macro_rules! suite {
     };
     (@both $program:expr, $mode:ident) => {
         $crate::suite!(@tests $program, $mode,
+            authentication::roles_of_the_servers,
+            authentication::changed_passwords,
             queries::simple,
             queries::extended,
             queries::types,

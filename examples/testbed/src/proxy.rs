@@ -38,6 +38,7 @@ pub struct Config {
     weights: [u32; 2],
     lines: Vec<String>,
     passwords: Vec<String>,
+    key: Option<String>,
     hba: Option<String>,
     standby: bool,
 }
@@ -53,6 +54,7 @@ impl Config {
             weights: [1, 1],
             lines: Vec::new(),
             passwords: Vec::new(),
+            key: None,
             hba: None,
             standby: true,
         }
@@ -97,6 +99,13 @@ impl Config {
     #[must_use]
     pub fn password(mut self, user: &str, secret: &str) -> Self {
         self.passwords.push(format!("{user}:{secret}"));
+        self
+    }
+
+    /// Contents of the file with the key of encrypted passwords.
+    #[must_use]
+    pub fn key(mut self, text: &str) -> Self {
+        self.key = Some(text.to_owned());
         self
     }
 
@@ -149,6 +158,8 @@ impl Config {
             format!("num_init_children = {}", self.clients),
             format!("weir_query_wait_timeout = {}", self.wait_timeout),
         ]);
+        // Wrong passwords are part of many scenarios.
+        lines.push("weir_auth_failure_delay = 0".to_owned());
         lines.extend(self.lines.iter().cloned());
         lines
     }
@@ -172,6 +183,9 @@ impl Config {
         fs::write(&path, text)?;
         let passwords: String = self.passwords.iter().map(|line| format!("{line}\n")).collect();
         fs::write(folder.join("pool_passwd"), passwords)?;
+        if let Some(key) = &self.key {
+            fs::write(folder.join(".pgpoolkey"), key)?;
+        }
         if let Some(hba) = &self.hba {
             fs::write(folder.join("pool_hba.conf"), hba)?;
         }
@@ -240,6 +254,7 @@ impl Proxy {
             fs::File::create(folder.join("stderr.log")).map_err(SetupError::io("stderr.log"))?;
         let mut command = Command::new(program);
         command.arg("-n").arg("-f").arg(config).current_dir(folder);
+        command.env("HOME", folder).env_remove("PGPOOLKEYFILE");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         command.spawn().map_err(SetupError::io(program.display()))
     }

@@ -334,6 +334,11 @@ impl<S> Relay<S> {
                     self.wants.authenticate = true;
                     return;
                 }
+                // The password itself serves every server.
+                if let Some(Secret::Password(_)) = &shown {
+                    startup.who.secret = shown;
+                    return self.is_who_it_says();
+                }
                 // A verifier logs in nowhere; what the client has shown against it does.
                 if let Some(Secret::ScramVerifier(_)) = &startup.who.secret {
                     if let Some(Secret::ScramKeys(keys)) = &shown {

@@ -4,6 +4,7 @@
 //! A scenario that reads what it wrote waits for the standby first, or reads in the transaction
 //! that wrote: that an autocommitted write is not yet on the standby is not a fault.
 
+pub mod authentication;
 pub mod backpressure;
 pub mod cancel;
 pub mod catalogue;
