@@ -436,7 +436,6 @@ impl<S, D: Clone> Hub<S, D> {
         }
     }
 
-
     /// Finds or makes the identity of a client that has shown who it is, and registers its cancel
     /// key. `proved` are keys that its proof has revealed. `None`: too many identities.
     pub(crate) fn log_in(

@@ -249,6 +249,11 @@ impl Credentials {
         None
     }
 
+    /// The servers may be others now.
+    pub(crate) fn forget_methods(&mut self) {
+        self.methods.clear();
+    }
+
     /// A client waits for a server's word on its password.
     pub(crate) fn try_login(
         &mut self,

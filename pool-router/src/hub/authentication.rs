@@ -68,7 +68,7 @@ impl<S> Asking<S> {
         self.link.take_if(|(_, since)| now >= *since + LINK_IDLE_TIME).map(|(link, _)| link)
     }
 
-    /// The connection, because the service ends.
+    /// The connection, because the service ends or the settings have changed.
     pub(super) fn take_link(&mut self) -> Option<Box<Link<S>>> {
         self.link.take().map(|(link, _)| link)
     }
@@ -98,8 +98,8 @@ impl<S, D: Clone> Hub<S, D> {
         let node = order.login.server.node;
         let answers = match result {
             Ok(found) => {
-                // Whether it is still of use is found out when it is used.
-                if self.shutdown.is_some() {
+                // Whether it is still alive is found out when it is used.
+                if self.shutdown.is_some() || !self.is_for_asking(&order.login) {
                     self.commands.push_back(Command::Close(found.link));
                 } else {
                     self.asking.link = Some((found.link, now));
@@ -140,6 +140,16 @@ impl<S, D: Clone> Hub<S, D> {
                 self.tell(client, Event::Found(found.clone()));
             }
         }
+    }
+
+    /// Whether a connection is one that a new order would make. The settings may have changed.
+    fn is_for_asking(&self, login: &LoginPlan) -> bool {
+        let user = self.settings.authenticator().unwrap_or_default();
+        let backend = self.settings.backends.get(login.server.node.index());
+        *login.identity.user == *user.as_bytes()
+            && *login.identity.database == *self.settings.auth_dbname.as_bytes()
+            && !self.settings.is_removed(login.server.node)
+            && backend.is_some_and(|it| (&it.host, it.port) == (&login.host, login.port))
     }
 
     /// What an answer means to those who wait for it.
@@ -283,7 +293,7 @@ impl<S, D: Clone> Hub<S, D> {
         let others = (0..self.settings.backends.len())
             .filter_map(|index| u16::try_from(index).ok())
             .map(NodeId)
-            .filter(|node| *node != primary);
+            .filter(|node| *node != primary && !self.settings.is_removed(*node));
         let node = std::iter::once(primary).chain(others).nth(attempt).unwrap_or(primary);
         let backend = self.settings.backends.get(node.index())?;
         let name = (b"application_name".as_slice().into(), b"pgweir".as_slice().into());

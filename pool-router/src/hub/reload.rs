@@ -51,6 +51,8 @@ impl<S, D: Clone> Hub<S, D> {
         self.reload_nodes(&old, &new, now);
         self.catalogues.reload(&new, !old.nodes().eq(new.nodes()), now);
         self.order_lookups(now);
+        self.commands.extend(self.asking.take_link().map(Command::Close));
+        self.asking.credentials.forget_methods();
         self.admit_waiting();
         for (_, client) in &mut self.clients {
             if !client.inbox.iter().any(|event| matches!(event, Event::Reload)) {
