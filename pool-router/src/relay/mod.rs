@@ -603,7 +603,10 @@ impl<S> Relay<S> {
             match hub.acquire(self.id, key, node, now) {
                 Ok(Some(link)) => self.on_event(Event::Granted(link), now),
                 Ok(None) => self.start_waiting(node, now),
-                Err(error) => self.on_event(Event::Refused(node, error), now),
+                Err(error) => {
+                    self.waiting = Some(node);
+                    self.on_event(Event::Refused(node, error), now);
+                }
             }
         }
         if matches!(self.phase, Phase::Startup(_)) {
@@ -657,7 +660,10 @@ impl<S> Relay<S> {
                 self.active = Some(link);
             }
             Event::Refused(node, error) => {
-                self.waiting = None;
+                // A welcome can be had from elsewhere meanwhile.
+                if self.waiting.take_if(|waiting| *waiting == node).is_none() {
+                    return;
+                }
                 self.stop_timer(Timer::QueueWait);
                 self.refused(node, &error);
             }

@@ -384,6 +384,8 @@ impl<S> Relay<S> {
 
     fn welcome(&mut self, params: Params) {
         self.stop_timer(Timer::Authentication);
+        // Another client of this identity was faster.
+        self.wants.withdraw = self.waiting.take().or(self.wants.withdraw.take());
         self.session.lexing = lexing(&params);
         let pid = client_pid(self.id);
         let Some(startup) = self.startup() else { return };

@@ -127,10 +127,15 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
         snapshots,
     };
     let mut script_rng = rng.fork();
+    // Without the file, servers are asked how they ask.
+    let asks = rng.chance(500);
+    let hba = (!asks).then(|| "local all all trust\n");
+    let hba =
+        hba.and_then(|text| Hba::parse("pool_hba.conf", text, &mut |_| Err(String::new())).ok());
     let context = Context {
         settings: Arc::new(settings),
         rules: Rules::default(),
-        hba: None,
+        hba,
         passwords: PoolPasswd::default(),
         mock_seed: [7; 32],
     };
