@@ -39,7 +39,7 @@ fuzz_target!(|data: &[u8]| {
                     .iter()
                     .all(|node| settings.origin(&format!("backend_port{}", node.id)).is_some());
                 if kind == 0 && ports_are_set {
-                    let report = reference::report(&loaded);
+                    let report = reference::report(settings, &loaded.notices);
                     let again = config::load("report", &report, &mut include)
                         .unwrap_or_else(|errors| panic!("{errors}\n{report}"));
                     assert_eq!(again.settings.backends, settings.backends);

@@ -1,15 +1,26 @@
-//! From a command line to a [`Context`]: which files are read, and what is said about them.
+//! From command line and environment to a [`Context`]: what is read, and what is said about it.
 
+mod files;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tracing::level_filters::LevelFilter;
+use zeroize::Zeroizing;
 
 use crate::cli::{Cli, EXIT_CONFIG};
-use crate::config::{self, Level, LogLevel, Notice, Settings, reference};
+use crate::config::{self, Level, LogLevel, Notice, Settings, Sources, reference};
 use crate::context::Context;
+pub use crate::environment::Read;
+use crate::environment::{Environment, HbaMethod, Understood};
 use crate::hba::Hba;
 use crate::passwd::{PoolKey, PoolPasswd};
+use crate::pcp_users::{PcpHash, PcpUsers};
 use crate::rules::Rules;
+
+use files::Files;
 
 /// Bytes above which a configuration file is taken for something else (16 MiB); for the runtimes, which
 /// read the files.
@@ -34,138 +45,288 @@ pub struct BootError {
     pub exit_code: u8,
 }
 
-/// Loads what the command line names. `read` gets a path and answers the file's text, or `Ok(None)`
-/// if there is no such file, or why it cannot be read. `seed` is 32 bytes from a cryptographic
-/// generator.
+/// What a start, and each reload, is made of beside the files.
+#[derive(Debug)]
+pub struct Inputs {
+    /// The command line.
+    pub cli: Cli,
+    /// The environment of the process.
+    pub environment: Environment,
+    /// 32 bytes from a cryptographic generator, drawn once for the process.
+    pub seed: [u8; 32],
+}
+
+/// Loads what the command line names, and says what is to be done.
 ///
 /// # Errors
-/// A file is missing or wrong.
-pub fn boot(
-    cli: &Cli,
-    read: &mut dyn FnMut(&str) -> Result<Option<String>, String>,
-    seed: [u8; 32],
-) -> Result<Boot, BootError> {
-    let loaded = load(cli, read)?;
-    if cli.check {
-        return Ok(Boot::Print(reference::report(&loaded)));
+///
+/// Every fault that can be found, of all files and of the environment.
+pub fn boot(inputs: &Inputs, read: &mut Read<'_>) -> Result<Boot, BootError> {
+    let (context, notices) = load(inputs, read, None)?;
+    if inputs.cli.check {
+        return Ok(Boot::Print(reference::report(&context.settings, &notices)));
     }
-    let mut notices = cli.notices();
-    notices.extend(loaded.notices);
-    let context = context(cli, loaded.settings, &mut notices, read, seed)?;
     Ok(Boot::Serve(Arc::new(context), notices))
 }
 
-/// Loads the same files again, as what is to come after `present`. With it come notices; one of them
+/// Loads everything again, as what is to come after `present`. With it come notices; one of them
 /// names what was changed and takes effect only at a restart.
 ///
 /// # Errors
-/// A file is missing or wrong. A pool_passwd that was there and is not there any more counts as
-/// missing: without it nobody could log in.
+///
+/// As [`boot`]. A file that was there and is not there any more counts as one that cannot be read:
+/// what would stand in for it, such as no passwords, is not what anybody wants to happen by accident.
 pub fn reload(
-    cli: &Cli,
-    read: &mut dyn FnMut(&str) -> Result<Option<String>, String>,
+    inputs: &Inputs,
+    read: &mut Read<'_>,
     present: &Context,
 ) -> Result<(Arc<Context>, Vec<Notice>), BootError> {
-    let loaded = load(cli, read)?;
-    let mut notices = loaded.notices;
-    let waiting = present.settings.needs_restart(&loaded.settings);
-    if !waiting.is_empty() {
-        notices.push(Notice {
-            level: Level::Warning,
-            origin: None,
-            text: format!("changed, but in effect only after a restart: {}", waiting.join(", ")),
-        });
-    }
-    let settings = loaded.settings.succeed(&present.settings);
-    let had_passwords = !present.passwords.is_empty();
     let mut read = |path: &str| match read(path) {
-        Ok(None) if had_passwords && passwords_file(cli, present).as_deref() == Some(path) => {
-            Err("it is gone".to_owned())
-        }
+        Ok(None) if present.files.contains(path) => Err("it is gone".to_owned()),
         other => other,
     };
-    let context = context(cli, settings, &mut notices, &mut read, present.mock_seed)?;
+    let (context, notices) = load(inputs, &mut read, Some(&present.settings))?;
     Ok((Arc::new(context), notices))
 }
 
-fn passwords_file(cli: &Cli, context: &Context) -> Option<String> {
-    context.settings.pool_passwd.as_ref().map(|name| cli.beside(name))
-}
-
-type Read<'r> = &'r mut dyn FnMut(&str) -> Result<Option<String>, String>;
-
-fn must_read(read: Read<'_>, path: &str) -> Result<String, String> {
-    read(path)?.ok_or_else(|| "no such file".to_owned())
-}
-
-fn load(cli: &Cli, read: Read<'_>) -> Result<config::Loaded, BootError> {
-    let text = must_read(read, &cli.config_file)
-        .map_err(|why| failure(format!("could not read {}: {why}", cli.config_file)))?;
-    config::load(&cli.config_file, &text, &mut |path| must_read(read, path))
-        .map_err(|errors| failure(errors.to_string()))
-}
-
-/// The files that the settings name, and what follows from them.
-fn context(
-    cli: &Cli,
-    settings: Settings,
-    notices: &mut Vec<Notice>,
-    read: Read<'_>,
-    seed: [u8; 32],
-) -> Result<Context, BootError> {
-    let hba = if settings.enable_pool_hba {
-        let path = cli.hba_file();
-        let text = must_read(read, &path)
-            .map_err(|why| failure(format!("could not read {path}: {why}")))?;
-        let hba = Hba::parse(&path, &text, &mut |path| must_read(read, path))
-            .map_err(|errors| failure(errors.to_string()))?;
-        notices.extend(hba.notices().iter().cloned());
-        Some(hba)
-    } else {
-        None
+/// Depends on nothing but its arguments and the files.
+fn load(
+    inputs: &Inputs,
+    read: &mut Read<'_>,
+    present: Option<&Settings>,
+) -> Result<(Context, Vec<Notice>), BootError> {
+    let Inputs { cli, environment, seed } = inputs;
+    let mut found = BTreeSet::new();
+    let mut read = |path: &str| {
+        let text = read(path);
+        if matches!(text, Ok(Some(_))) {
+            found.insert(path.to_owned());
+        }
+        text
     };
+    let mut faults: Vec<String> = Vec::new();
+    let files = Files::find(cli, &mut read).map_err(failure)?;
+    // What the command line has no effect on is said once.
+    let mut notices = if present.is_some() { Vec::new() } else { cli.notices() };
 
-    let mut passwords = PoolPasswd::default();
-    if let Some(name) = &settings.pool_passwd {
-        let path = cli.beside(name);
-        match read(&path) {
-            Ok(Some(text)) => {
-                let key = pool_key(cli, read)?;
-                passwords = PoolPasswd::parse(&path, &text, key.as_ref())
-                    .map_err(|errors| failure(errors.to_string()))?;
-                notices.extend(passwords.notices().iter().cloned());
-            }
-            Ok(None) if settings.origin("pool_passwd").is_some() => notices.push(Notice {
+    let (mut said, errors) = environment.read_all(&mut read);
+    faults.extend(errors.iter().map(ToString::to_string));
+    notices.append(&mut said.notices);
+    let mut given = core::mem::take(&mut said.given);
+    if let Some(certificate) = files.mounted_certificate(&mut read, &mut notices) {
+        given.extend(certificate);
+    }
+    given.extend(cli.given());
+    let defaults = files.defaults(&given);
+    let place = format!("no pgpool.conf in {}", files.searched.join(" or "));
+    let sources = Sources {
+        defaults: &defaults,
+        file: files.config.as_ref().map(|(name, text)| (name.as_str(), text.as_str())),
+        place: &place,
+        given: &given,
+        // The environment that names them need not be at hand.
+        backends_needed: !cli.check,
+    };
+    let loaded = config::load_sources(&sources, &mut must(&mut read));
+    let mut settings = match loaded {
+        Ok(loaded) => {
+            notices.extend(loaded.notices);
+            loaded.settings
+        }
+        Err(errors) => {
+            faults.push(errors.to_string());
+            return Err(failure(faults.join("\n")));
+        }
+    };
+    let summary = reference::summary(&settings);
+    notices.insert(0, Notice { level: Level::Notice, origin: None, text: summary });
+    if let Some(present) = present {
+        let waiting = present.needs_restart(&settings);
+        if !waiting.is_empty() {
+            notices.push(Notice {
                 level: Level::Warning,
                 origin: None,
-                text: format!("pool_passwd: there is no file {path}; no role has a password here"),
-            }),
-            Ok(None) => {}
-            Err(why) => return Err(failure(format!("could not read {path}: {why}"))),
+                text: format!(
+                    "changed, but in effect only after a restart: {}",
+                    waiting.join(", ")
+                ),
+            });
+        }
+        settings = settings.succeed(present);
+    }
+
+    let mut load = Load { files: &files, faults, notices };
+    let hba = load.hba(&settings, said.method, &mut read);
+    let passwords = load.passwords(cli, &settings, &said, &mut read);
+    let pcp_users = load.pcp_users(said.pcp_users, &mut read);
+    let Load { mut faults, notices, .. } = load;
+    let rules = match Rules::compile(&settings) {
+        Ok(rules) if faults.is_empty() => rules,
+        Ok(_) => return Err(failure(faults.join("\n"))),
+        Err(errors) => {
+            faults.extend(errors.iter().map(ToString::to_string));
+            return Err(failure(faults.join("\n")));
+        }
+    };
+    let context = Context {
+        settings: Arc::new(settings),
+        rules,
+        hba,
+        passwords,
+        pcp_users,
+        files: found,
+        mock_seed: *seed,
+    };
+    Ok((context, notices))
+}
+
+/// A reader for which a missing file is a fault.
+fn must<'a>(read: &'a mut Read<'_>) -> impl FnMut(&str) -> Result<String, String> + 'a {
+    |path| read(path)?.ok_or_else(|| "no such file".to_owned())
+}
+
+/// The parts that are loaded once the settings are known.
+struct Load<'f> {
+    files: &'f Files,
+    faults: Vec<String>,
+    notices: Vec<Notice>,
+}
+
+impl Load<'_> {
+    fn notice(&mut self, level: Level, text: String) {
+        self.notices.push(Notice { level, origin: None, text });
+    }
+
+    fn hba(&mut self, settings: &Settings, method: HbaMethod, read: &mut Read<'_>) -> Option<Hba> {
+        if !settings.enable_pool_hba {
+            return None;
+        }
+        let path = self.files.hba();
+        let text = match read(&path) {
+            Ok(Some(text)) => text,
+            Ok(None) if self.files.may_make_hba => {
+                let connection = if settings.ssl { "hostssl" } else { "host" };
+                let text =
+                    format!("local all all trust\n{connection} all all all {}\n", method.word());
+                let lines = text.trim_end().replace('\n', "; ");
+                self.notice(
+                    Level::Notice,
+                    format!("{path} does not exist; it is taken for: {lines}"),
+                );
+                text
+            }
+            Ok(None) => {
+                self.faults.push(format!("could not read {path}: no such file"));
+                return None;
+            }
+            Err(why) => {
+                self.faults.push(format!("could not read {path}: {why}"));
+                return None;
+            }
+        };
+        match Hba::parse(&path, &text, &mut must(read)) {
+            Ok(hba) => {
+                self.notices.extend(hba.notices().iter().cloned());
+                Some(hba)
+            }
+            Err(errors) => {
+                self.faults.push(errors.to_string());
+                None
+            }
         }
     }
-    let rules = Rules::compile(&settings).map_err(|errors| {
-        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        failure(lines.join("\n"))
-    })?;
-    Ok(Context { settings: Arc::new(settings), rules, hba, passwords, mock_seed: seed })
+
+    /// The file first; the accounts of the environment overrule it.
+    fn passwords(
+        &mut self,
+        cli: &Cli,
+        settings: &Settings,
+        said: &Understood,
+        read: &mut Read<'_>,
+    ) -> PoolPasswd {
+        let mut passwords = PoolPasswd::default();
+        if !said.pool_passwd {
+            return passwords;
+        }
+        if let Some(name) = &settings.pool_passwd {
+            let path = self.files.beside(name);
+            let key = pool_key(cli, read).unwrap_or_else(|why| {
+                self.faults.push(why);
+                None
+            });
+            match read(&path).map(|text| text.map(Zeroizing::new)) {
+                Ok(Some(text)) => match PoolPasswd::parse(&path, &text, key.as_ref()) {
+                    Ok(parsed) => {
+                        self.notices.extend(parsed.notices().iter().cloned());
+                        passwords = parsed;
+                    }
+                    Err(errors) => self.faults.push(errors.to_string()),
+                },
+                Ok(None)
+                    if settings.origin("pool_passwd").is_some() && said.accounts.is_empty() =>
+                {
+                    let text = format!(
+                        "pool_passwd: there is no file {path}; no role has a password here"
+                    );
+                    self.notice(Level::Warning, text);
+                }
+                Ok(None) => {}
+                Err(why) => self.faults.push(format!("could not read {path}: {why}")),
+            }
+        }
+        let mut users = Vec::new();
+        for account in &said.accounts {
+            let overrules = passwords.set(&account.user, account.password.clone());
+            let instead = if overrules { ", instead of pool_passwd's" } else { "" };
+            users.push(format!("`{}` ({}{instead})", account.user, account.variable));
+        }
+        if !users.is_empty() {
+            let text = format!("passwords from the environment: {}", users.join(", "));
+            self.notice(Level::Notice, text);
+        }
+        passwords
+    }
+
+    fn pcp_users(
+        &mut self,
+        of_environment: Vec<(String, PcpHash)>,
+        read: &mut Read<'_>,
+    ) -> PcpUsers {
+        let mut users = PcpUsers::default();
+        let path = self.files.pcp();
+        match read(&path).map(|text| text.map(Zeroizing::new)) {
+            Ok(Some(text)) => match PcpUsers::parse(&path, &text) {
+                Ok(parsed) => {
+                    self.notices.extend(parsed.notices().iter().cloned());
+                    users = parsed;
+                }
+                Err(errors) => self.faults.push(errors.to_string()),
+            },
+            Ok(None) if self.files.pcp.is_some() => {
+                self.notice(Level::Warning, format!("there is no file {path}"));
+            }
+            Ok(None) => {}
+            Err(why) => self.faults.push(format!("could not read {path}: {why}")),
+        }
+        for (user, hash) in of_environment {
+            users.set(&user, hash);
+        }
+        users
+    }
 }
 
 /// The key of encrypted passwords. A file that was named must be there.
-fn pool_key(
-    cli: &Cli,
-    read: &mut dyn FnMut(&str) -> Result<Option<String>, String>,
-) -> Result<Option<PoolKey>, BootError> {
+fn pool_key(cli: &Cli, read: &mut Read<'_>) -> Result<Option<PoolKey>, String> {
     let Some(file) = &cli.pool_key_file else { return Ok(None) };
     let path = &file.path;
-    match read(path).map(|text| text.map(zeroize::Zeroizing::new)) {
+    match read(path).map(|text| text.map(Zeroizing::new)) {
         Ok(Some(text)) => match PoolKey::from_file(&text) {
             Some(key) => Ok(Some(key)),
-            None => Err(failure(format!("{path}: there is no key on its first line"))),
+            None => Err(format!("{path}: there is no key on its first line")),
         },
-        Ok(None) if file.must_exist => Err(failure(format!("could not read {path}: no such file"))),
+        Ok(None) if file.must_exist => Err(format!("could not read {path}: no such file")),
         Ok(None) => Ok(None),
-        Err(why) => Err(failure(format!("could not read {path}: {why}"))),
+        Err(why) => Err(format!("could not read {path}: {why}")),
     }
 }
 

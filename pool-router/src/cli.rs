@@ -2,15 +2,18 @@
 //! needs only the program's name changed.
 
 use std::ffi::OsString;
+use std::fmt;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use zeroize::Zeroizing;
 
-use crate::config::{Level, Notice};
+use crate::config::{Given, Level, Notice, Origin};
 use crate::passwd::HOME_KEY_FILE;
 
-/// Where `pgpool.conf` is looked for without `-f`.
-pub const DEFAULT_CONFIG_FILE: &str = "/etc/pgweir/pgpool.conf";
+/// The folders in which `pgpool.conf` is looked for without `-f` and `--config-dir`: that of
+/// Pgpool-II's container image, then that of an installation.
+pub const DEFAULT_FOLDERS: [&str; 2] = ["/config", "/etc/pgweir"];
 
 /// The exit status for a faulty configuration, as Pgpool-II's.
 pub const EXIT_CONFIG: u8 = 3;
@@ -29,18 +32,27 @@ pub const EXIT_USAGE: u8 = 2;
     disable_version_flag = true
 )]
 pub struct Cli {
-    /// The configuration file
-    #[arg(short = 'f', long = "config-file", value_name = "FILE",
-        default_value = DEFAULT_CONFIG_FILE)]
-    pub config_file: String,
+    /// The configuration file [default: pgpool.conf in the configuration folder; where there is
+    /// none, the environment says all]
+    #[arg(short = 'f', long = "config-file", value_name = "FILE")]
+    pub config_file: Option<String>,
+
+    /// The folder of pgpool.conf, pool_hba.conf, pool_passwd, pcp.conf and tls/ [default: that of
+    /// the configuration file; without one /config, or else /etc/pgweir, if it has a pgpool.conf]
+    #[arg(long = "config-dir", value_name = "FOLDER")]
+    pub config_dir: Option<String>,
+
+    /// Set a parameter, over what configuration file and environment say; may be repeated
+    #[arg(short = 'o', long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    set: Vec<Assignment>,
 
     /// The file of authentication rules [default: pool_hba.conf beside the configuration file]
     #[arg(short = 'a', long = "hba-file", value_name = "FILE")]
-    hba_file: Option<String>,
+    pub hba_file: Option<String>,
 
     /// The file of PCP users [default: pcp.conf beside the configuration file]
     #[arg(short = 'F', long = "pcp-file", value_name = "FILE")]
-    pcp_file: Option<String>,
+    pub pcp_file: Option<String>,
 
     /// The key of the encrypted passwords in pool_passwd [default: PGPOOLKEYFILE, then
     /// ~/.pgpoolkey]
@@ -71,8 +83,8 @@ pub struct Cli {
     #[arg(short = 'd', long = "debug")]
     pub debug: bool,
 
-    /// Read the configuration, print every setting with its source, and end: with 0 if it is
-    /// valid, with 3 if it is not
+    /// Read the configuration, print every setting with its source and what pgweir does with it,
+    /// and end: with 0 if all of it is accepted, with 3 if not
     #[arg(long)]
     pub check: bool,
 
@@ -112,32 +124,41 @@ impl KeyFile {
     }
 }
 
+/// A `name=value`.
+#[derive(Clone, PartialEq, Eq)]
+struct Assignment {
+    name: String,
+    /// May be a secret.
+    value: Zeroizing<String>,
+}
+
+impl fmt::Debug for Assignment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+fn assignment(text: &str) -> Result<Assignment, String> {
+    let (name, value) = text.split_once('=').ok_or("accepted: name=value")?;
+    if value.contains(['\n', '\r', '\0']) {
+        return Err("the value has several lines; accepted: one".to_owned());
+    }
+    Ok(Assignment { name: name.trim().to_owned(), value: Zeroizing::new(value.to_owned()) })
+}
+
 impl Cli {
     /// Settles which file the key of encrypted passwords is in; `env` answers environment variables.
     pub fn find_key_file(&mut self, env: &dyn Fn(&str) -> Option<String>) {
         self.pool_key_file = KeyFile::find(self.key_file.as_deref(), env);
     }
 
-    /// The file of authentication rules.
-    #[must_use]
-    pub fn hba_file(&self) -> String {
-        self.hba_file.clone().unwrap_or_else(|| self.beside("pool_hba.conf"))
-    }
-
-    /// The file of PCP users.
-    #[must_use]
-    pub fn pcp_file(&self) -> String {
-        self.pcp_file.clone().unwrap_or_else(|| self.beside("pcp.conf"))
-    }
-
-    /// A path of the configuration: relative ones (`pool_passwd`, `pid_file_name`) are relative
-    /// to the directory of the configuration file.
-    #[must_use]
-    pub fn beside(&self, path: &str) -> String {
-        match self.config_file.rsplit_once('/') {
-            Some((directory, _)) if !path.starts_with('/') => format!("{directory}/{path}"),
-            _ => path.to_owned(),
-        }
+    /// What `--set` gives, in the order of the command line.
+    pub fn given(&self) -> impl Iterator<Item = Given> {
+        self.set.iter().map(|Assignment { name, value }| Given {
+            name: name.clone(),
+            value: value.clone(),
+            origin: Origin::Flag,
+        })
     }
 
     /// What the operator should know about the options.
@@ -226,9 +247,9 @@ mod tests {
     #[test]
     fn the_command_of_the_container() {
         let cli = cli("pgweir -n -f /e/pgpool.conf -F /e/pcp.conf -a /e/pool_hba.conf -k /e/.key");
-        assert_eq!(cli.config_file, "/e/pgpool.conf");
-        assert_eq!(cli.pcp_file(), "/e/pcp.conf");
-        assert_eq!(cli.hba_file(), "/e/pool_hba.conf");
+        assert_eq!(cli.config_file.as_deref(), Some("/e/pgpool.conf"));
+        assert_eq!(cli.pcp_file.as_deref(), Some("/e/pcp.conf"));
+        assert_eq!(cli.hba_file.as_deref(), Some("/e/pool_hba.conf"));
         let home = |name: &str| (name == "HOME").then(|| "/home/p".to_owned());
         let key = KeyFile::find(cli.key_file.as_deref(), &home);
         assert_eq!(key, Some(KeyFile { path: "/e/.key".to_owned(), must_exist: true }));
@@ -253,16 +274,19 @@ mod tests {
     }
 
     #[test]
-    fn files_stand_beside_the_configuration() {
-        let none = cli("pgweir");
-        assert_eq!(none.config_file, DEFAULT_CONFIG_FILE);
-        assert_eq!(none.hba_file(), "/etc/pgweir/pool_hba.conf");
-        assert_eq!(none.pcp_file(), "/etc/pgweir/pcp.conf");
-        assert_eq!(none.beside("pool_passwd"), "/etc/pgweir/pool_passwd");
-        assert_eq!(none.beside("/run/x.pid"), "/run/x.pid");
-        assert_eq!(none.notices().len(), 1, "it will not detach");
-        assert_eq!(cli("pgweir -f pgpool.conf").hba_file(), "pool_hba.conf");
+    fn it_does_not_detach_and_says_so() {
+        assert_eq!(cli("pgweir").notices().len(), 1);
         assert_eq!(cli("pgweir --check").notices(), []);
+    }
+
+    #[test]
+    fn parameters_can_be_set() {
+        let cli = parse(["pgweir", "-o", "port=1", "--set", "sr_check_password=a = 'b'"]).unwrap();
+        let given: Vec<_> = cli.given().map(|g| (g.name, g.value.to_string(), g.origin)).collect();
+        let flag = |name: &str, value: &str| (name.to_owned(), value.to_owned(), Origin::Flag);
+        assert_eq!(given, [flag("port", "1"), flag("sr_check_password", "a = 'b'")]);
+        assert!(!format!("{cli:?}").contains("'b'"));
+        assert!(parse(["pgweir", "--set", "port"]).unwrap_err().text.contains("name=value"));
     }
 
     #[test]

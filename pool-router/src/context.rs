@@ -1,11 +1,13 @@
 //! What was loaded from files: one immutable snapshot that all clients of its time share.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::hba::Hba;
 use crate::passwd::PoolPasswd;
+use crate::pcp_users::PcpUsers;
 use crate::rules::Rules;
 
 /// Settings, routing rules, host-based authentication and passwords, as of one load.
@@ -16,8 +18,12 @@ pub struct Context {
     pub rules: Rules,
     /// `pool_hba.conf`, if `enable_pool_hba` is on.
     pub hba: Option<Hba>,
-    /// `pool_passwd`.
+    /// `pool_passwd`, and the accounts of the environment.
     pub passwords: PoolPasswd,
+    /// `pcp.conf`, and the users of the environment.
+    pub pcp_users: PcpUsers,
+    /// The files that all of this comes from, by the paths that they were asked for with.
+    pub files: BTreeSet<String>,
     /// A secret of the process, drawn once from a cryptographic generator: the salts of roles come
     /// from it.
     pub mock_seed: [u8; 32],

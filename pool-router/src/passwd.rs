@@ -74,6 +74,19 @@ pub enum StoredPassword {
 }
 
 impl StoredPassword {
+    /// The password itself, whatever it begins with.
+    ///
+    /// # Errors
+    ///
+    /// [`PasswdProblem::EmptyPassword`] and [`PasswdProblem::PasswordTooLong`].
+    pub fn plain(password: &str) -> Result<Self, PasswdProblem> {
+        match password.len() {
+            0 => Err(PasswdProblem::EmptyPassword),
+            len if len > MAX_PASSWORD_LEN => Err(PasswdProblem::PasswordTooLong { len }),
+            _ => Ok(Self::Plain(SecretText::new(password))),
+        }
+    }
+
     /// Tells the kind of a password field.
     ///
     /// # Errors
@@ -284,6 +297,11 @@ impl PoolPasswd {
                 text: format!("another entry for `{}`; the first one holds", first.key()),
             }),
         }
+    }
+
+    /// Sets the entry of a user. Whether it overrules one of the file.
+    pub fn set(&mut self, user: &str, password: StoredPassword) -> bool {
+        self.entries.insert(user.to_owned(), password).is_some()
     }
 
     /// The entry of a user; names are compared byte by byte.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use pool_router::config::{
-    Backend, BackendFlags, BackendHost, ClusteringMode, DisableLoadBalanceOnWrite, Level,
-    ListenAddress, Loaded, LogLevel, PoolMode, Settings, load,
+    Backend, BackendFlags, BackendHost, ClusteringMode, DisableLoadBalanceOnWrite, Given, Level,
+    ListenAddress, Loaded, LogLevel, Origin, PoolMode, Settings, Sources, load, load_sources,
 };
 use proptest::prelude::*;
 
@@ -282,14 +282,109 @@ fn what_would_mean_other_data_is_refused() {
 }
 
 #[test]
-fn what_has_no_effect_is_said_once_for_each_reason() {
+fn what_has_no_effect_is_said_once() {
     assert_eq!(notices("health_check_period = 0\nsr_check_period = 0"), [""; 0]);
     assert_eq!(notices("failover_on_backend_error = off"), [""; 0]);
     assert_eq!(notices("failover_on_backend_error = on").len(), 1);
-    let said = notices("wd_priority = 2\nhealth_check_period1 = 5\nuse_watchdog = on");
+    let said = notices("wd_priority = 2\nhealth_check_period1 = 5\nlogging_collector = on");
+    assert_eq!(
+        said,
+        ["pgpool.conf:2: no effect here (--check says why): `health_check_period1`, \
+          `logging_collector`, `wd_priority`"]
+    );
+    // What will be missed is said loudly, and why.
+    let said = notices("wd_priority = 2\nuse_watchdog = on");
     assert_eq!(said.len(), 2, "{said:?}");
-    assert!(said[0].starts_with("pgpool.conf:2: no effect: `use_watchdog`, `wd_priority`: "));
-    assert!(said[1].starts_with("pgpool.conf:3: no effect: `health_check_period1`: "));
+    assert!(said[1].starts_with("pgpool.conf:3: no effect: `use_watchdog`: pgweir has no"));
+}
+
+fn given(name: &str, value: &str, origin: Origin) -> Given {
+    Given { name: name.to_owned(), value: value.to_owned().into(), origin }
+}
+
+fn variable(name: &str, value: &str) -> Given {
+    given(name, value, Origin::variable(&format!("PGPOOL_PARAMS_{}", name.to_uppercase())))
+}
+
+fn sources(file: Option<&str>, defaults: &[Given], given: &[Given]) -> Result<Loaded, String> {
+    let file = file.map(|text| ("pgpool.conf", text));
+    let sources = Sources { defaults, file, place: "nowhere", given, backends_needed: true };
+    load_sources(&sources, &mut no_files).map_err(|errors| errors.to_string())
+}
+
+#[test]
+fn later_sources_overrule_earlier_ones() {
+    let file = "backend_hostname0 = a\nbackend_weight0 = 1\nport = 1001\nmax_pool = 2\n\
+                socket_dir = '/old'\nbackend_flag0 = 'ALWAYS_PRIMARY'\n";
+    let all = [
+        variable("port", "1002"),
+        variable("max_pool", "2"),
+        variable("num_init_children", "5"),
+        variable("socket_dir", "/new"),
+        variable("BACKEND_FLAG0", "DISALLOW_TO_FAILOVER"),
+        given("port", "1003", Origin::Flag),
+    ];
+    let defaults = [given("max_pool", "9", Origin::Image), given("ssl", "off", Origin::Image)];
+    let Loaded { settings, notices } = sources(Some(file), &defaults, &all).unwrap();
+    assert_eq!((settings.port, settings.max_pool, settings.num_init_children), (1003, 2, 5));
+    assert_eq!(settings.unix_socket_directories, ["/new"]);
+    let flag = settings.backends[0].flag;
+    assert!(flag.disallow_to_failover && !flag.always_primary, "not joined with the file's");
+    let origin = |name: &str| settings.origin(name).map(ToString::to_string).unwrap_or_default();
+    for (name, wanted) in [
+        ("port", "flag --set"),
+        ("max_pool", "environment PGPOOL_PARAMS_MAX_POOL"),
+        ("backend_hostname0", "pgpool.conf:1"),
+        ("unix_socket_directories", "environment PGPOOL_PARAMS_SOCKET_DIR"),
+        ("ssl", "default without pgpool.conf"),
+        ("backend_port0", ""),
+    ] {
+        assert_eq!(origin(name), wanted, "{name}");
+    }
+    assert_eq!(settings.value("backend_port0"), Some("5432"));
+    let said: Vec<_> = notices.iter().map(ToString::to_string).collect();
+    let overruled: Vec<_> =
+        said.iter().filter(|text| text.contains("beside pgpool.conf")).collect();
+    assert_eq!(
+        overruled,
+        ["environment variables count beside pgpool.conf, unlike in Pgpool-II's image: \
+          PGPOOL_PARAMS_PORT (pgpool.conf:3), PGPOOL_PARAMS_SOCKET_DIR (pgpool.conf:5), \
+          PGPOOL_PARAMS_BACKEND_FLAG0 (pgpool.conf:6) overrule what the file says; \
+          PGPOOL_PARAMS_NUM_INIT_CHILDREN add to it"]
+    );
+}
+
+#[test]
+fn without_a_file_the_others_are_enough() {
+    let host = variable("backend_hostname0", "db");
+    let loaded = sources(None, &[], core::slice::from_ref(&host)).unwrap();
+    assert_eq!(loaded.settings.backends[0].port, 5432);
+    assert!(loaded.notices.iter().all(|notice| !notice.text.contains("beside")));
+    assert_eq!(
+        sources(None, &[], &[]).unwrap_err(),
+        "nowhere: no backend is configured; accepted: at least backend_hostname0 in the file, or \
+         PGPOOL_PARAMS_BACKEND_HOSTNAME0 in the environment"
+    );
+    let faulty = [
+        host,
+        variable("num_init_childrn", "5"),
+        variable("ssl", ""),
+        variable("client_idle_limit", "2MIN"),
+        given("prot", "5", Origin::Flag),
+    ];
+    assert_eq!(
+        sources(None, &[], &faulty).unwrap_err().lines().collect::<Vec<_>>(),
+        [
+            "environment PGPOOL_PARAMS_NUM_INIT_CHILDRN: unknown parameter `num_init_childrn`; did \
+             you mean `num_init_children`?",
+            "environment PGPOOL_PARAMS_SSL: invalid value for `ssl`: ``; accepted: on, off, true, \
+             false, yes, no, 1, 0",
+            "environment PGPOOL_PARAMS_CLIENT_IDLE_LIMIT: invalid value for `client_idle_limit`: \
+             `2MIN`; accepted: 0 to 2147483647 in s, or a number with one of the units us, ms, s, \
+             min, h, d",
+            "flag --set: unknown parameter `prot`; did you mean `port`?",
+        ]
+    );
 }
 
 #[test]

@@ -3,8 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use pool_router::boot::{self, log_level, log_reload};
-use pool_router::cli::Cli;
+use pool_router::boot::{self, Inputs, log_level, log_reload};
 use pool_router::watch::Watch;
 use smol::Timer;
 use smol::future::or;
@@ -17,7 +16,7 @@ use crate::shared::Shared;
 
 /// What reloading needs to know of the start.
 pub(crate) struct Reloader {
-    pub(crate) cli: Cli,
+    pub(crate) inputs: Inputs,
     pub(crate) watch: Watch,
     pub(crate) level: Handle<LevelFilter, Registry>,
 }
@@ -56,13 +55,13 @@ async fn wait(shared: &Shared, due: Option<Duration>) -> bool {
 }
 
 fn reload(shared: &Arc<Shared>, reloader: &mut Reloader) {
-    let Reloader { cli, watch, level } = reloader;
+    let Reloader { inputs, watch, level } = reloader;
     let present = shared.with_hub(|hub, _| hub.context().clone());
     watch.load_begins();
-    let loaded = boot::reload(cli, &mut |path| files::read_watched(watch, path), &present);
+    let loaded = boot::reload(inputs, &mut |path| files::read_watched(watch, path), &present);
     watch.load_ends(loaded.is_ok());
     let outcome = loaded.map_err(|error| error.text).and_then(|(context, notices)| {
-        let new_level = log_level(&context.settings, cli.debug);
+        let new_level = log_level(&context.settings, inputs.cli.debug);
         shared.with_hub(|hub, now| hub.reload(context, now)).map_err(|error| error.to_string())?;
         // It can only fail where nothing is logged any more.
         let _ = level.modify(|level| *level = new_level);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
-use pool_router::boot::{Boot, boot, log_level, log_notices};
+use pool_router::boot::{Boot, Inputs, boot, log_level, log_notices};
 use pool_router::cli;
 use pool_router::config::Settings;
 use pool_router::context::Context;
@@ -36,16 +36,17 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return print(&mut io::stderr(), &error.text, error.exit_code),
     };
     cli.find_key_file(&|name| std::env::var(name).ok());
+    let inputs = Inputs { cli, environment: std::env::vars_os().collect(), seed: random() };
     let mut watch = Watch::default();
     let mut read = |path: &str| files::read_watched(&mut watch, path);
-    let (context, notices) = match boot(&cli, &mut read, random()) {
+    let (context, notices) = match boot(&inputs, &mut read) {
         Ok(Boot::Serve(context, notices)) => (context, notices),
         Ok(Boot::Print(text)) => return print(&mut io::stdout(), &text, 0),
         Err(error) => return print(&mut io::stderr(), &error.text, error.exit_code),
     };
-    let level = log_to_stderr(log_level(&context.settings, cli.debug));
+    let level = log_to_stderr(log_level(&context.settings, inputs.cli.debug));
     log_notices(&notices);
-    let reloader = Reloader { cli, watch, level };
+    let reloader = Reloader { inputs, watch, level };
     let served = runtime(&context.settings).and_then(|executor| {
         // A task of its own: otherwise every event of whatever client would poll it.
         let served = executor.spawn(serve(context, reloader, executor.clone()));

@@ -38,9 +38,23 @@ pub(crate) async fn bind(settings: &Settings) -> io::Result<Listeners> {
     let mut listeners = Listeners::default();
     let backlog = settings.listen_backlog();
     for address in &settings.listen_addresses {
+        let anywhere = *address == ListenAddress::Any;
         for address in resolve(address, settings.port).await? {
-            let bound = bind_tcp(address, backlog);
-            listeners.tcp.push(bound.map_err(|error| named(error, &address.to_string()))?);
+            match bind_tcp(address, backlog) {
+                Ok(listener) => listeners.tcp.push(listener),
+                // Many machines have no IPv6, and `*` asks for what there is.
+                Err(error)
+                    if anywhere
+                        && address.is_ipv6()
+                        && !matches!(
+                            error.kind(),
+                            io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+                        ) =>
+                {
+                    tracing::info!("{}", named(error, &address.to_string()));
+                }
+                Err(error) => return Err(named(error, &address.to_string())),
+            }
         }
     }
     for directory in &settings.unix_socket_directories {
@@ -50,7 +64,18 @@ pub(crate) async fn bind(settings: &Settings) -> io::Result<Listeners> {
         if std::os::unix::net::UnixStream::connect(&path).is_err() {
             let _ = std::fs::remove_file(&path);
         }
-        let listener = bind_unix(&path, backlog).map_err(|error| named(error, &name))?;
+        let listener = match bind_unix(&path, backlog) {
+            Ok(listener) => listener,
+            Err(error)
+                if error.kind() != io::ErrorKind::AddrInUse
+                    && settings.can_do_without_socket(directory) =>
+            {
+                let error = named(error, &name);
+                tracing::warn!("{error}; clients are served over TCP only");
+                continue;
+            }
+            Err(error) => return Err(named(error, &name)),
+        };
         let mode = std::fs::Permissions::from_mode(settings.unix_socket_permissions);
         std::fs::set_permissions(&path, mode).map_err(|error| named(error, &name))?;
         listeners.paths.push(path);

@@ -48,6 +48,8 @@ pub struct Sources<'a> {
     pub defaults: &'a [Given],
     /// The name and the text of `pgpool.conf`.
     pub file: Option<(&'a str, &'a str)>,
+    /// What stands in front of faults of the whole where there is no file.
+    pub place: &'a str,
     /// Values from elsewhere, those that overrule others last.
     pub given: &'a [Given],
     /// Whether there must be a backend. Without, a file can be checked whose backends come from an
@@ -75,8 +77,9 @@ pub fn load(
     text: &str,
     include: &mut dyn FnMut(&str) -> Result<String, String>,
 ) -> Result<Loaded, ConfigErrors> {
-    let file = Some((file, text));
-    let sources = Sources { defaults: &[], file, given: &[], backends_needed: true };
+    let (file_name, file) = (file, Some((file, text)));
+    let sources =
+        Sources { defaults: &[], file, place: file_name, given: &[], backends_needed: true };
     load_sources(&sources, include)
 }
 
@@ -90,7 +93,7 @@ pub fn load_sources(
     sources: &Sources<'_>,
     include: &mut dyn FnMut(&str) -> Result<String, String>,
 ) -> Result<Loaded, ConfigErrors> {
-    let name = sources.file.map_or("the configuration", |(name, _)| name);
+    let name = sources.file.map_or(sources.place, |(name, _)| name);
     let mut loader = Loader {
         include,
         whole: Origin::whole(&Arc::from(name)),
@@ -589,7 +592,8 @@ fn renamed(row: &'static Parameter) -> &'static Parameter {
     }
 }
 
-fn is_secret(name: &str) -> bool {
+/// Whether a parameter's value must not be shown.
+pub(crate) fn is_secret(name: &str) -> bool {
     matches!(table::find(name), Found::Row(row, _) if matches!(row.kind, Kind::Secret))
 }
 

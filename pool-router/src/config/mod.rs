@@ -27,6 +27,7 @@ pub use settings::{
 pub use value::{FlagWords, Value};
 
 pub(crate) use error::write_lines;
+pub(crate) use load::is_secret;
 
 /// The greatest node id; Pgpool-II has room for 128 nodes.
 pub const MAX_NODE_ID: u16 = 127;

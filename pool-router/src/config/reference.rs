@@ -3,17 +3,56 @@
 
 use core::fmt::Write as _;
 
-use super::load::Loaded;
+use super::error::{Notice, Origin};
 use super::settings::Settings;
 use super::table::{Change, Kind, Parameter, Scope, Verdict, parameters, sections};
+use crate::environment::VARIABLES;
 
 /// The reference for users, in Markdown: a table for each part.
 #[must_use]
 pub fn markdown() -> String {
     let mut out = String::from(
-        "# Settings\n\nAll parameters of `pgpool.conf`. *N* stands for a node id; a name that may \
-         go without it sets the default of all nodes. What takes effect at a reload does so for clients \
-         that are there already when nothing of theirs is under way.\n",
+        "# Settings\n\n\
+         All parameters of `pgpool.conf`. *N* stands for a node id; a name that may go without it \
+         sets the default of all nodes. What takes effect at a reload does so for clients that are \
+         there already when nothing of theirs is under way.\n\n\
+         ## Where values come from\n\n\
+         Each overrules those before it:\n\n\
+         1. the default in the tables below; without any `pgpool.conf` that of Pgpool-II's container \
+         image (`listen_addresses` is `*`, `sr_check_period` 0, `failover_on_backend_error` off);\n\
+         2. `pgpool.conf`; of several lines for one parameter the last one;\n\
+         3. the environment: `PGPOOL_PARAMS_` and the name in capitals (`PGPOOL_PARAMS_PORT`, \
+         `PGPOOL_PARAMS_BACKEND_HOSTNAME0`). The value is taken as it is, with `=` and quotes; blanks \
+         and one pair of quotes around it are dropped. Unlike in Pgpool-II's image the environment \
+         counts beside a file too; a notice at the start names the variables;\n\
+         4. a certificate in the configuration folder (`tls/tls.key` and `tls/tls.crt`, or \
+         `certs/server.key` and `certs/server.crt`): it turns `ssl` on and is used;\n\
+         5. the command line: `--set name=value`, or `-o`; may be repeated.\n\n\
+         A value for one node overrules that for all nodes, wherever both come from. A name that \
+         neither Pgpool-II nor pgweir knows, and a value that is not accepted, are errors in each of \
+         these places. `pgweir --check` prints every parameter with its value, its source and what \
+         pgweir does with it:\n\n\
+         - *honoured*: does what it says;\n\
+         - *mapped*: does it in terms of something else;\n\
+         - *no effect*: accepted. At the start one notice names all of these that are set, and a \
+         warning each that will be missed;\n\
+         - *only …*: other values are refused.\n\n\
+         ## Accounts in the environment\n\n\
+         `<prefix>_USERNAME` and `<prefix>_PASSWORD` make an entry of pool_passwd, which overrules one \
+         of the file. The password is kept as it is in memory, so that it serves every method of \
+         clients and servers; nothing is written to a file. Each of both may be a file instead: \
+         `<prefix>_PASSWORD_FILE` names it, as do `PGPOOL_PCP_PASSWORD_FILE` and \
+         `PGPOOL_PARAMS_SR_CHECK_PASSWORD_FILE`. Newlines at the end of a password are dropped.\n\n\
+         | variable | meaning |\n|---|---|\n",
+    );
+    for (name, about) in VARIABLES {
+        let _ = writeln!(out, "| `{name}` | {about} |");
+    }
+    let _ = writeln!(
+        out,
+        "\nWhere `enable_pool_hba` is on and there is no `pool_hba.conf` in the configuration folder, it \
+         is taken for `local all all trust` and `host all all all <method>`, with `hostssl` where \
+         `ssl` is on."
     );
     for (heading, rows) in sections() {
         let _ = write!(
@@ -41,11 +80,10 @@ pub fn markdown() -> String {
     out
 }
 
-/// Every parameter of a loaded configuration on a line: its value, where it is set, and what
-/// pgweir does with it. Per-node parameters are listed for the nodes that exist. Notices follow.
+/// Every parameter of a configuration on a line: its value, where it is set, and what pgweir does
+/// with it. Per-node parameters are listed for the nodes that exist. Notices follow.
 #[must_use]
-pub fn report(loaded: &Loaded) -> String {
-    let settings = &loaded.settings;
+pub fn report(settings: &Settings, notices: &[Notice]) -> String {
     let mut out = String::new();
     for row in parameters().filter(|row| !matches!(row.verdict, Verdict::Renamed(_))) {
         if row.scope != Scope::Node {
@@ -61,10 +99,44 @@ pub fn report(loaded: &Loaded) -> String {
             }
         }
     }
-    for notice in &loaded.notices {
+    for notice in notices {
         let _ = writeln!(out, "# {notice}");
     }
     out
+}
+
+/// How many parameters are set, where, and what comes of them; one line.
+#[must_use]
+pub fn summary(settings: &Settings) -> String {
+    fn count(counts: &mut Vec<(&'static str, usize)>, what: &'static str) {
+        match counts.iter_mut().find(|(counted, _)| *counted == what) {
+            Some((_, n)) => *n += 1,
+            None => counts.push((what, 1)),
+        }
+    }
+    let list = |counts: Vec<(&'static str, usize)>| {
+        counts.iter().map(|(what, n)| format!("{n} {what}")).collect::<Vec<_>>().join(", ")
+    };
+    let (mut places, mut verdicts) = (Vec::new(), Vec::new());
+    for stored in settings.stored() {
+        let place = match &stored.origin {
+            Origin::Image => "by default without pgpool.conf",
+            Origin::Line { .. } | Origin::File(_) => "by files",
+            Origin::Variable(_) => "by the environment",
+            Origin::Flag => "by flags",
+        };
+        count(&mut places, place);
+        let verdict = match stored.row.verdict {
+            Verdict::Honoured | Verdict::Refused { .. } => "honoured",
+            Verdict::Mapped(_) | Verdict::Renamed(_) => "mapped",
+            Verdict::Ignored { .. } => "without effect",
+        };
+        count(&mut verdicts, verdict);
+    }
+    if places.is_empty() {
+        return "no parameter is set: all have their defaults".to_owned();
+    }
+    format!("parameters set: {}; of these {} (--check lists all)", list(places), list(verdicts))
 }
 
 fn line(out: &mut String, settings: &Settings, row: &Parameter, name: &str) {
@@ -131,7 +203,8 @@ mod tests {
             let rows = text.lines().filter(|line| line.starts_with(&start)).count();
             assert_eq!(rows, 1, "{start}");
         }
-        for line in text.lines().filter(|line| line.starts_with('|')) {
+        let tables = text.split_once("## Only in pgweir").expect("tables").1;
+        for line in tables.lines().filter(|line| line.starts_with('|')) {
             assert_eq!(line.replace("\\|", "").matches('|').count(), 7, "{line}");
         }
         assert!(text.contains(
@@ -144,7 +217,7 @@ mod tests {
         let file = "backend_hostname3 = 'it''s'\nbackend_port3 = 5433\nbackend_weight3 = 1\n\
                     connect_timeout3 = 5s\nsr_check_password = 'hunter2'\nuse_watchdog = on\n";
         let loaded = load("pgpool.conf", file, &mut |path| Err(path.to_owned())).unwrap();
-        let report = report(&loaded);
+        let report = report(&loaded.settings, &loaded.notices);
         for wanted in [
             "backend_hostname3 = 'it''s'  # pgpool.conf:1; honoured\n",
             "backend_flag3 = ''  # default; honoured\n",
@@ -169,7 +242,7 @@ mod tests {
                     log_line_prefix = '%m it''s: '\nreset_query_list = 'ABORT; DISCARD ALL'\n";
         let mut none = |path: &str| Err(path.to_owned());
         let first = load("pgpool.conf", file, &mut none).unwrap();
-        let again = load("report", &report(&first), &mut none).unwrap();
+        let again = load("report", &report(&first.settings, &first.notices), &mut none).unwrap();
         assert_eq!(first.settings.needs_restart(&again.settings), [""; 0]);
         assert_eq!(first.settings.backends, again.settings.backends);
         assert_eq!(first.settings.log_line_prefix, again.settings.log_line_prefix);

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::error::Origin;
 use super::load::{DEFAULT_BACKEND_PORT, DEFAULT_BACKEND_PORT_TEXT};
 use super::table::{self, Change, Found, parameters};
-use super::value::{HIDDEN, Values};
+use super::value::{HIDDEN, Stored, Values};
 
 /// An address to accept clients on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -321,6 +321,14 @@ impl Settings {
         nodes().find(|node| node.flag.always_primary).or_else(|| nodes().min_by_key(|node| node.id))
     }
 
+    /// Whether the service goes on, over TCP, if a Unix socket cannot be made in this directory:
+    /// nobody has asked for one there, or it is the directory that Pgpool-II's image has.
+    #[must_use]
+    pub fn can_do_without_socket(&self, directory: &str) -> bool {
+        let asked = self.origin("unix_socket_directories").is_some();
+        !self.listen_addresses.is_empty() && (!asked || directory == "/var/run/pgpool")
+    }
+
     /// The server with a node id.
     #[must_use]
     pub fn backend(&self, id: u16) -> Option<&Backend> {
@@ -379,6 +387,11 @@ impl Settings {
             .map(|(name, node)| node.map_or((*name).to_owned(), |node| format!("{name}{node}")))
             .filter(|name| self.raw(name) != new.raw(name))
             .collect()
+    }
+
+    /// Everything that is set.
+    pub(super) fn stored(&self) -> impl Iterator<Item = &Stored> {
+        self.values.0.values()
     }
 
     fn has_default_port(&self, id: u16) -> bool {

@@ -133,6 +133,8 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
     let hba =
         hba.and_then(|text| Hba::parse("pool_hba.conf", text, &mut |_| Err(String::new())).ok());
     let context = Context {
+        pcp_users: crate::pcp_users::PcpUsers::default(),
+        files: std::collections::BTreeSet::new(),
         settings: Arc::new(settings),
         rules: Rules::default(),
         hba,
@@ -294,6 +296,8 @@ impl Scripted {
         };
         let record = format!("local all all {method}\n");
         let context = Context {
+            pcp_users: crate::pcp_users::PcpUsers::default(),
+            files: std::collections::BTreeSet::new(),
             settings: Arc::new(settings),
             rules: Rules::default(),
             hba: Hba::parse("pool_hba.conf", &record, &mut |_| Err(String::new())).ok(),

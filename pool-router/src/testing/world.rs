@@ -921,6 +921,8 @@ impl World {
             rules: patterns,
             hba: None,
             passwords: present.passwords.clone(),
+            pcp_users: present.pcp_users.clone(),
+            files: present.files.clone(),
             mock_seed: present.mock_seed,
         };
         if let Err(error) = self.hub.reload(Arc::new(context), self.scene.now) {
