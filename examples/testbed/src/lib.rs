@@ -58,7 +58,19 @@ impl Scenario {
     /// # Panics
     /// When it does not start.
     pub fn start(&self, cluster: &Cluster, config: &Config) -> Proxy {
-        let proxy = Proxy::start(&self.program, cluster, config).unwrap_or_else(|e| panic!("{e}"));
+        self.watched(Proxy::start(&self.program, cluster, config))
+    }
+
+    /// Starts a proxy by another command.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_as(&self, cluster: &Cluster, prepare: proxy::Prepare<'_>) -> Proxy {
+        self.watched(Proxy::start_as(cluster, prepare))
+    }
+
+    fn watched(&self, started: Result<Proxy, tools::SetupError>) -> Proxy {
+        let proxy = started.unwrap_or_else(|e| panic!("{e}"));
         self.logs.lock().unwrap_or_else(PoisonError::into_inner).push(proxy.log_path());
         proxy
     }
@@ -126,6 +138,10 @@ macro_rules! suite {
             $crate::suite!(@tests $program, Session,
                 config::bad_lines_are_named,
                 config::missing_file_is_named,
+                config::samples_of_pgpool_are_accepted,
+                environment::deployment,
+                environment::deployment_with_config_map,
+                environment::faults_are_named,
                 startup::version_is_negotiated_once,
                 startup::unsupported_versions,
                 startup::encryption_requests,

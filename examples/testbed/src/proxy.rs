@@ -193,6 +193,9 @@ impl Config {
     }
 }
 
+/// Makes the command of a proxy that is given a folder and a port.
+pub type Prepare<'p> = &'p dyn Fn(&Path, u16) -> Result<Command, SetupError>;
+
 /// A running proxy. Dropping it kills it.
 pub struct Proxy {
     child: Mutex<Child>,
@@ -208,11 +211,24 @@ impl Proxy {
     /// # Errors
     /// When it ends before that; the text holds what it wrote to its standard error.
     pub fn start(program: &Path, cluster: &Cluster, config: &Config) -> Result<Self, SetupError> {
+        Self::start_as(cluster, &|folder, port| {
+            let path =
+                config.write(cluster, folder, port).map_err(SetupError::io("pgpool.conf"))?;
+            Ok(Self::command(program, &path, folder))
+        })
+    }
+
+    /// Starts what `prepare` makes of a folder of its own and a port, and waits until the port takes
+    /// connections.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_as(cluster: &Cluster, prepare: Prepare<'_>) -> Result<Self, SetupError> {
         const TRIES: u32 = 10;
         let mut tries = 0;
         loop {
             tries += 1;
-            match Self::start_once(program, cluster, config) {
+            match Self::start_once(cluster, prepare) {
                 // Somebody else took the port first.
                 Err(e) if tries < TRIES && e.to_string().contains("in use") => {}
                 result => return result,
@@ -220,11 +236,10 @@ impl Proxy {
         }
     }
 
-    fn start_once(program: &Path, cluster: &Cluster, config: &Config) -> Result<Self, SetupError> {
+    fn start_once(cluster: &Cluster, prepare: Prepare<'_>) -> Result<Self, SetupError> {
         let folder = cluster.create_folder("proxy").map_err(SetupError::io("proxy folder"))?;
         let port = free_port()?;
-        let path = config.write(cluster, &folder, port).map_err(SetupError::io("pgpool.conf"))?;
-        let child = Self::spawn(program, &path, &folder)?;
+        let child = Self::spawn(prepare(&folder, port)?, &folder)?;
         let pid = child.id().to_string();
         let mut proxy = Self {
             child: Mutex::new(child),
@@ -244,19 +259,30 @@ impl Proxy {
             None => Ok(proxy),
             Some(status) => {
                 let log = proxy.log();
-                Err(SetupError::new(format!("{} ended: {status}\n{log}", program.display())))
+                Err(SetupError::new(format!("the proxy ended: {status}\n{log}")))
             }
         }
     }
 
-    fn spawn(program: &Path, config: &Path, folder: &Path) -> Result<Child, SetupError> {
-        let stderr =
-            fs::File::create(folder.join("stderr.log")).map_err(SetupError::io("stderr.log"))?;
+    fn command(program: &Path, config: &Path, folder: &Path) -> Command {
         let mut command = Command::new(program);
         command.arg("-n").arg("-f").arg(config).current_dir(folder);
-        command.env("HOME", folder).env_remove("PGPOOLKEYFILE");
+        command.env("HOME", folder);
+        // What the caller's environment says is no part of the test.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("PGPOOL") || text.contains("_USERNAME") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    fn spawn(mut command: Command, folder: &Path) -> Result<Child, SetupError> {
+        let stderr =
+            fs::File::create(folder.join("stderr.log")).map_err(SetupError::io("stderr.log"))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
-        command.spawn().map_err(SetupError::io(program.display()))
+        command.spawn().map_err(SetupError::io(command.get_program().display()))
     }
 
     /// Runs the program on a configuration that it must refuse, and returns how it ended and
@@ -269,7 +295,7 @@ impl Proxy {
             let folder = cluster.create_folder("proxy").map_err(SetupError::io("folder"))?;
             let path = config.write(cluster, &folder, free_port()?);
             let path = path.map_err(SetupError::io("pgpool.conf"))?;
-            Ok((Self::spawn(program, &path, &folder)?, folder))
+            Ok((Self::spawn(Self::command(program, &path, &folder), &folder)?, folder))
         };
         let (mut child, folder) = setup().unwrap_or_else(|e| panic!("{e}"));
         let mut status = None;

@@ -81,7 +81,7 @@ fn method(configuration: &Configuration, tls: bool) -> Option<Method> {
         local_addrs: &[],
     };
     let hba = configuration.context.hba.as_ref().expect("pool_hba.conf");
-    hba.decide(&facts).map(|record| record.method.clone())
+    hba.decide(&facts).map(|record| record.method)
 }
 
 fn plain(configuration: &Configuration, user: &str) -> Option<String> {

@@ -291,7 +291,7 @@ impl Loader<'_> {
             _ => text,
         };
         let text = Zeroizing::new(text);
-        let stored = Stored { row: target, text, origin: origin.clone(), old_name };
+        let stored = Stored { row: target, node, text, origin: origin.clone(), old_name };
         self.values.0.insert(key, stored);
     }
 

@@ -2,6 +2,7 @@
 //! the loader uses.
 
 use core::fmt::Write as _;
+use std::collections::BTreeSet;
 
 use super::error::{Notice, Origin};
 use super::settings::Settings;
@@ -81,7 +82,7 @@ pub fn markdown() -> String {
 }
 
 /// Every parameter of a configuration on a line: its value, where it is set, and what pgweir does
-/// with it. Per-node parameters are listed for the nodes that exist. Notices follow.
+/// with it. Per-node parameters are listed for the backends, and where they are set. Notices follow.
 #[must_use]
 pub fn report(settings: &Settings, notices: &[Notice]) -> String {
     let mut out = String::new();
@@ -90,8 +91,12 @@ pub fn report(settings: &Settings, notices: &[Notice]) -> String {
             line(&mut out, settings, row, row.name);
         }
         if row.scope != Scope::Global {
-            for node in &settings.backends {
-                let name = format!("{}{}", row.name, node.id);
+            let of_backends = settings.backends.iter().map(|node| node.id);
+            let set = settings.stored().filter(|stored| stored.row.name == row.name);
+            let nodes: BTreeSet<u16> =
+                of_backends.chain(set.filter_map(|stored| stored.node)).collect();
+            for node in nodes {
+                let name = format!("{}{node}", row.name);
                 // What holds for all nodes is said once.
                 if row.scope == Scope::Node || settings.origin(&name) != settings.origin(row.name) {
                     line(&mut out, settings, row, &name);

@@ -101,6 +101,7 @@ pub(crate) type Key = (&'static str, Option<u16>);
 #[derive(Clone)]
 pub(crate) struct Stored {
     pub(crate) row: &'static Parameter,
+    pub(crate) node: Option<u16>,
     pub(crate) text: Zeroizing<String>,
     pub(crate) origin: Origin,
     /// Written under the old name of the parameter.

@@ -1,5 +1,8 @@
 //! Configuration that the program refuses to start with.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::{Cluster, Proxy, Scenario};
@@ -38,4 +41,79 @@ pub fn missing_file_is_named(scenario: &Scenario) {
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.code().is_some_and(|code| code != 0), "{}", output.status);
     assert!(log.contains("/no/such/pgpool.conf"), "{log}");
+}
+
+/// Pgpool-II's own sample files are accepted, as they are and with every parameter in force that they
+/// name in a comment. They come from the Debian package; where no mirror can be reached there is
+/// nothing to test, which is said.
+pub fn samples_of_pgpool_are_accepted(scenario: &Scenario) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let fetched = Command::new("bash").arg(root.join(".ci/samples")).output();
+    let fetched = fetched.unwrap_or_else(|e| panic!("bash: {e}"));
+    let told = String::from_utf8_lossy(&fetched.stdout);
+    let package = match fetched.status.code() {
+        Some(0) => PathBuf::from(told.trim()),
+        Some(2) => {
+            println!("skipped: {told}");
+            return;
+        }
+        _ => panic!("{told}{}", String::from_utf8_lossy(&fetched.stderr)),
+    };
+    let sample = fs::read_to_string(package.join("usr/share/pgpool2/pgpool.conf")).expect("sample");
+    let in_force: Vec<String> = sample
+        .lines()
+        .map(|line| {
+            let uncommented = line.strip_prefix('#').filter(|rest| {
+                rest.split_once('=').is_some_and(|(name, _)| {
+                    let name = name.trim_end();
+                    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+                })
+            });
+            uncommented.unwrap_or(line).to_owned()
+        })
+        .collect();
+    let count = in_force.iter().filter(|line| line.starts_with(char::is_alphabetic)).count();
+    assert!(count > 150, "{count} parameters are a small part of the sample");
+
+    let folder = Cluster::shared().create_folder("samples").expect("folder");
+    let check = |text: &str, more: &[&str]| {
+        let path = folder.join("pgpool.conf");
+        fs::write(&path, text).expect("pgpool.conf");
+        let mut command = Command::new(scenario.program());
+        command.env_clear().arg("--check").arg("-f").arg(&path).args(more);
+        let output = command.output().unwrap_or_else(|e| panic!("{e}"));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*errors), (Some(0), ""));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    check(&sample, &[]);
+    let report = check(&in_force.join("\n"), &["--set", "backend_hostname0=db"]);
+    // Each of them is listed with the last line that sets it.
+    let mut lines = BTreeMap::new();
+    for (number, line) in (1..).zip(&in_force) {
+        if line.starts_with(char::is_alphabetic) {
+            lines.insert(line.split([' ', '=']).next().unwrap_or(""), number);
+        }
+    }
+    for (name, number) in lines {
+        // Old names are listed under the new ones.
+        let new_name = match name {
+            "socket_dir" => "unix_socket_directories",
+            "logdir" => "work_dir",
+            "delegate_IP" => "delegate_ip",
+            name => name,
+        };
+        let listed = report.lines().find(|line| line.starts_with(&format!("{new_name} = ")));
+        let place = format!("/pgpool.conf:{number}; ");
+        let flag = "# flag --set; ";
+        assert!(
+            listed.is_some_and(|line| line.contains(&place) || line.contains(flag)),
+            "{name}: no {place}: {listed:?}"
+        );
+    }
+    let hba = package.join("etc/pgpool2/pool_hba.conf");
+    let pcp = package.join("etc/pgpool2/pcp.conf");
+    let files = ["-a", &*hba.to_string_lossy(), "-F", &*pcp.to_string_lossy()].map(str::to_owned);
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    check(&format!("{sample}\nenable_pool_hba = on\n"), &files);
 }

@@ -180,7 +180,9 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "check_unlogged_table" Global, BOOL, "on", Restart, Verdict::Honoured,
     "Read unlogged tables on the primary. off: where reads go; what a standby refuses for that \
      reason is then asked of the primary.";
-    "relcache_query_target" Global, words(&["primary", "load_balance_node"]), "primary", Restart,
+    "relcache_query_target" Global,
+    Kind::Enum { words: &["primary", "load_balance_node"], aliases: &[("master", "primary")] },
+    "primary", Restart,
     Verdict::Honoured,
     "Where the catalogue is asked. load_balance_node: a standby, unless the catalogue was changed \
      through this proxy just before. The other one is asked where that one cannot be.";
