@@ -16,7 +16,7 @@ use crate::context::Context;
 pub use crate::environment::Read;
 use crate::environment::{Environment, HbaMethod, Understood};
 use crate::hba::Hba;
-use crate::passwd::{PoolKey, PoolPasswd};
+use crate::passwd::{PasswdProblem, PoolKey, PoolPasswd, StoredPassword};
 use crate::pcp_users::{PcpHash, PcpUsers};
 use crate::rules::Rules;
 
@@ -250,18 +250,17 @@ impl Load<'_> {
         }
         if let Some(name) = &settings.pool_passwd {
             let path = self.files.beside(name);
-            let key = pool_key(cli, read).unwrap_or_else(|why| {
-                self.faults.push(why);
-                None
-            });
             match read(&path).map(|text| text.map(Zeroizing::new)) {
-                Ok(Some(text)) => match PoolPasswd::parse(&path, &text, key.as_ref()) {
-                    Ok(parsed) => {
-                        self.notices.extend(parsed.notices().iter().cloned());
-                        passwords = parsed;
+                Ok(Some(text)) => {
+                    let key = self.key(cli, read);
+                    match PoolPasswd::parse(&path, &text, key.as_ref()) {
+                        Ok(parsed) => {
+                            self.notices.extend(parsed.notices().iter().cloned());
+                            passwords = parsed;
+                        }
+                        Err(errors) => self.faults.push(errors.to_string()),
                     }
-                    Err(errors) => self.faults.push(errors.to_string()),
-                },
+                }
                 Ok(None)
                     if settings.origin("pool_passwd").is_some() && said.accounts.is_empty() =>
                 {
@@ -276,7 +275,23 @@ impl Load<'_> {
         }
         let mut users = Vec::new();
         for account in &said.accounts {
-            let overrules = passwords.set(&account.user, account.password.clone());
+            let password = match &account.password {
+                StoredPassword::Aes(base64) => {
+                    let key = self.key(cli, read);
+                    let plain = key.as_ref().and_then(|key| key.decrypt(base64.expose()));
+                    let Some(plain) = plain else {
+                        let why = match key {
+                            Some(_) => PasswdProblem::WrongKey.to_string(),
+                            None => "it is encrypted, and there is no key file".to_owned(),
+                        };
+                        self.faults.push(format!("environment {}: {why}", account.variable));
+                        continue;
+                    };
+                    StoredPassword::Plain(plain)
+                }
+                other => other.clone(),
+            };
+            let overrules = passwords.set(&account.user, password);
             let instead = if overrules { ", instead of pool_passwd's" } else { "" };
             users.push(format!("`{}` ({}{instead})", account.user, account.variable));
         }
@@ -285,6 +300,15 @@ impl Load<'_> {
             self.notice(Level::Notice, text);
         }
         passwords
+    }
+
+    fn key(&mut self, cli: &Cli, read: &mut Read<'_>) -> Option<PoolKey> {
+        pool_key(cli, read).unwrap_or_else(|why| {
+            if !self.faults.contains(&why) {
+                self.faults.push(why);
+            }
+            None
+        })
     }
 
     fn pcp_users(

@@ -48,8 +48,8 @@ pub const VARIABLES: [(&str, &str); 5] = [
     ),
     (
         SKIP,
-        "`on`: the values of `*_PASSWORD` are entries of pool_passwd (`md5…`, `SCRAM-SHA-256$…`, \
-         `TEXT…`), that of PGPOOL_PCP_PASSWORD one of pcp.conf. Default `off`.",
+        "`on`: the values of `*_PASSWORD` are entries of pool_passwd (`md5…`, `AES…`, \
+         `SCRAM-SHA-256$…`, `TEXT…`), that of PGPOOL_PCP_PASSWORD one of pcp.conf. Default `off`.",
     ),
     (PCP_USER, "User of the PCP port. Without it every account is one, as in images of 2021."),
     (PCP_PASSWORD, "Its password."),

@@ -355,6 +355,19 @@ fn later_sources_overrule_earlier_ones() {
 }
 
 #[test]
+fn sockets_that_nobody_asked_for_may_be_missing() {
+    for (text, directory, wanted) in [
+        ("", "/tmp", true),
+        ("unix_socket_directories = '/var/run/pgpool'", "/var/run/pgpool", true),
+        ("unix_socket_directories = '/tmp'", "/tmp", false),
+        ("listen_addresses = ''", "/tmp", false),
+        ("listen_addresses = ''\nsocket_dir = '/var/run/pgpool'", "/var/run/pgpool", false),
+    ] {
+        assert_eq!(settings(text).can_do_without_socket(directory), wanted, "{text}");
+    }
+}
+
+#[test]
 fn without_a_file_the_others_are_enough() {
     let host = variable("backend_hostname0", "db");
     let loaded = sources(None, &[], core::slice::from_ref(&host)).unwrap();

@@ -328,3 +328,44 @@ fn a_file_that_is_gone_stops_a_reload() {
         assert_eq!(error.text, format!("could not read {gone}: it is gone"));
     }
 }
+
+#[test]
+fn encrypted_accounts_need_the_key() {
+    let account = [
+        ("PGPOOL_SKIP_PASSWORD_ENCRYPTION", "on"),
+        ("BOB_USERNAME", "bob"),
+        ("BOB_PASSWORD", "AESmP/ZtaU4H21V8oJHP64QYQ=="),
+    ];
+    let config = ("/config/pgpool.conf", NODE);
+    let mut inputs = inputs("pgweir -n -k /key", &account);
+    inputs.cli.find_key_file(&|_| None);
+    for (key, wanted) in [
+        (Some("k3y\n"), Ok("secret")),
+        (
+            Some("other"),
+            Err(
+                "environment BOB_PASSWORD: the password is encrypted with another key than the key \
+                 file's",
+            ),
+        ),
+        (
+            None,
+            Err("could not read /key: no such file\n\
+                 environment BOB_PASSWORD: it is encrypted, and there is no key file"),
+        ),
+    ] {
+        let mut read = |path: &str| {
+            let text = if path == "/key" { key } else { (path == config.0).then_some(config.1) };
+            Ok(text.map(str::to_owned))
+        };
+        let outcome = load(&inputs, &mut read, None).map(|(context, notices)| {
+            plain(&Configuration { context, notices }, "bob").unwrap_or_default()
+        });
+        let outcome = outcome.map_err(|error| error.text);
+        let outcome = outcome.as_ref().map(String::as_str).map_err(String::as_str);
+        assert_eq!(outcome, wanted);
+    }
+    // A key that nothing is encrypted with need not be there.
+    let plain_account = [("BOB_USERNAME", "bob"), ("BOB_PASSWORD", "x")];
+    accepted("pgweir -n -k /key", &plain_account, &[config]);
+}

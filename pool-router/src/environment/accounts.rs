@@ -60,11 +60,6 @@ impl Reader<'_, '_> {
             }
             match stored(&password, entries) {
                 Ok(password) => {
-                    if matches!(password, StoredPassword::Aes(_)) {
-                        let text =
-                            format!("there is no key to decrypt the password of `{}`", *user);
-                        self.warn(&variable, text);
-                    }
                     accounts.push(Account { user: (*user).clone(), password, variable });
                 }
                 Err(problem) => self.fault(&variable, problem.into()),

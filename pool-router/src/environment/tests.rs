@@ -1,5 +1,7 @@
 use std::os::unix::ffi::OsStringExt as _;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::passwd::StoredPassword;
 
@@ -268,5 +270,28 @@ fn misspelt_names_are_told() {
     for name in ["PGPOOL_SERVICE_HOST", "PGPOOL_PORT", "PGPOOL_SERVICE_PORT", "PGPOOL_INSTALL_DIR"]
     {
         assert_eq!(accepted(&[(name, "x")]).notices, [], "{name}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_environment_is_read_without_panic(
+        pairs in proptest::collection::vec(
+            ("(PGPOOL_(PARAMS_)?)?[A-Z_0-9]{0,12}(_USERNAME|_PASSWORD)?(_FILE)?", "(?s).{0,20}"),
+            0..8,
+        )
+    ) {
+        let environment: Environment = pairs.into_iter().collect();
+        let _ = environment.understand(&mut |path| match path.len() % 3 {
+            0 => Ok(None),
+            1 => Ok(Some(path.to_owned())),
+            _ => Err("no".to_owned()),
+        });
+    }
+
+    #[test]
+    fn any_password_survives(password in "[^\\x00\r\n]{1,60}") {
+        let understood = accepted(&[("A_USERNAME", "a"), ("A_PASSWORD", &password)]);
+        prop_assert_eq!(passwords(&understood), [("a", format!("plain {password}"))]);
     }
 }
