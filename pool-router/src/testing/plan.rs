@@ -129,7 +129,7 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
     let mut script_rng = rng.fork();
     // Without the file, servers are asked how they ask.
     let asks = rng.chance(500);
-    let hba = (!asks).then(|| "local all all trust\n");
+    let hba = (!asks).then_some("local all all trust\n");
     let hba =
         hba.and_then(|text| Hba::parse("pool_hba.conf", text, &mut |_| Err(String::new())).ok());
     let context = Context {
