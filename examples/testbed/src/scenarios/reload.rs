@@ -124,7 +124,7 @@ pub fn bad_files_change_nothing(scenario: &Scenario) {
         fs::remove_file(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         hang_up(&proxy, NOT_RELOADED);
         let line = proxy.log().lines().rev().find(|line| line.contains(name)).map(str::to_owned);
-        assert!(line.is_some_and(|line| line.contains("no such file")), "{}", proxy.log());
+        assert!(line.is_some_and(|line| line.contains("it is gone")), "{}", proxy.log());
         check(name);
     }
 
