@@ -31,4 +31,6 @@ mod sizes;
 pub mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "cli")]
+pub mod tools;
 pub mod watch;

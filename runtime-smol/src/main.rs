@@ -11,6 +11,7 @@ mod shared;
 mod signals;
 mod socket;
 mod tasks;
+mod tools;
 
 use std::process::ExitCode;
 

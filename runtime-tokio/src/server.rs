@@ -9,6 +9,7 @@ use pool_router::cli;
 use pool_router::config::Settings;
 use pool_router::context::Context;
 use pool_router::hub::Shutdown;
+use pool_router::tools;
 use pool_router::watch::Watch;
 use tokio::runtime::{Builder, Runtime};
 use tracing::level_filters::LevelFilter;
@@ -21,6 +22,7 @@ use crate::reload::{Reloader, reload_when_due};
 use crate::shared::Shared;
 use crate::signals::Signals;
 use crate::tasks::random;
+use crate::tools::Terminal;
 use crate::{files, listen};
 
 /// The exit status when the service could not be started or had to be given up.
@@ -28,7 +30,17 @@ const EXIT_FAILURE: u8 = 1;
 
 /// Runs the service to its end.
 pub(crate) fn main() -> ExitCode {
-    let mut cli = match cli::parse(std::env::args_os()) {
+    let args: Vec<_> = std::env::args_os().collect();
+    if let Some(end) = tools::run(&args, &mut Terminal) {
+        let to: &mut dyn Write =
+            if end.exit_code == 0 { &mut io::stdout() } else { &mut io::stderr() };
+        return if end.text.is_empty() {
+            ExitCode::SUCCESS
+        } else {
+            print(to, &end.text, end.exit_code)
+        };
+    }
+    let mut cli = match cli::parse(args) {
         Ok(cli) => cli,
         Err(error) if error.exit_code == 0 => return print(&mut io::stdout(), &error.text, 0),
         Err(error) => return print(&mut io::stderr(), &error.text, error.exit_code),
