@@ -61,7 +61,7 @@ async fn log_in(shared: &Shared, plan: LoginPlan) -> Result<Box<Link<Socket>>, C
             LoginTurn::Done(link) => return Ok(link),
             LoginTurn::Failed(error) => return Err(error),
             LoginTurn::Derive(job) => {
-                let key = smol::unblock(|| job.run()).await;
+                let key = shared.derive(job).await;
                 login.resume(key)?;
             }
             LoginTurn::Wait(_) => {}

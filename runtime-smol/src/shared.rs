@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
 use std::time::Instant as Clock;
 
+use pgwire_core::auth::DeriveJob;
 use pgwire_core::time::Instant;
 use pool_router::buffers::Buffers;
 use pool_router::config::Settings;
@@ -14,6 +15,7 @@ use pool_router::context::Context;
 use pool_router::hub::{Command, Hub};
 use smol::Executor;
 
+use crate::derive::{Derivation, Deriver};
 use crate::orders;
 use crate::socket::Socket;
 
@@ -78,6 +80,7 @@ impl Doorbell {
 pub(crate) struct Shared {
     hub: Mutex<Hub<Socket, Doorbell>>,
     origin: Clock,
+    deriver: Deriver,
     pub(crate) executor: Arc<Executor<'static>>,
     /// The hub's next timeout has changed.
     pub(crate) changed: Doorbell,
@@ -92,6 +95,7 @@ impl Shared {
         Arc::new(Self {
             hub: Mutex::new(Hub::new(context)),
             origin: Clock::now(),
+            deriver: Deriver::start(),
             executor,
             changed: Doorbell::default(),
             reload: Doorbell::default(),
@@ -102,6 +106,11 @@ impl Shared {
     /// The settings in force.
     pub(crate) fn settings(self: &Arc<Self>) -> Arc<Settings> {
         self.with_hub(|hub, _| hub.settings().clone())
+    }
+
+    /// Has a key derivation run, away from those who serve clients.
+    pub(crate) fn derive(&self, job: DeriveJob) -> Derivation {
+        self.deriver.derive(job)
     }
 
     /// The time, as the pure crates count it.

@@ -5,13 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use pgwire_core::auth::DerivedKey;
 use pgwire_core::time::Instant;
 use pool_router::context::Context as Loaded;
 use pool_router::ids::ClientId;
 use pool_router::relay::{Entropy, Relay, Transport, Turn};
-use smol::{Task, Timer};
+use smol::Timer;
 
+use crate::derive::Derivation;
 use crate::shared::{Doorbell, Shared, with_buffers};
 use crate::socket::{Socket, TaskIo};
 
@@ -20,7 +20,7 @@ struct ClientTask {
     relay: Relay<Socket>,
     doorbell: Doorbell,
     alarm: Alarm,
-    derivation: Option<Task<DerivedKey>>,
+    derivation: Option<Derivation>,
     finished: bool,
 }
 
@@ -75,7 +75,7 @@ impl ClientTask {
                     self.shared.with_hub(|hub, now| relay.service(hub, now));
                 }
                 Turn::Derive(job) => {
-                    self.derivation = Some(smol::unblock(|| job.run()));
+                    self.derivation = Some(self.shared.derive(job));
                 }
                 Turn::Wait(deadline) => {
                     self.doorbell.listen(cx);

@@ -1,6 +1,7 @@
 //! `pgweir` on tokio: sockets, DNS, timers, signals and files. What the bytes mean, and what is to
 //! be done with them, is decided in `pool-router`.
 
+mod derive;
 mod dial;
 mod files;
 mod listen;

@@ -60,8 +60,8 @@ async fn log_in(shared: &Shared, plan: LoginPlan) -> Result<Box<Link<Socket>>, C
             LoginTurn::Done(link) => return Ok(link),
             LoginTurn::Failed(error) => return Err(error),
             LoginTurn::Derive(job) => {
-                let key = tokio::task::spawn_blocking(|| job.run()).await;
-                login.resume(key.map_err(|_| ConnectError::Unexpected)?)?;
+                let key = shared.derive(job).await;
+                login.resume(key)?;
             }
             LoginTurn::Wait(_) => {}
         }

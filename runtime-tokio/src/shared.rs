@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Waker};
 use std::time::Instant as Clock;
 
+use pgwire_core::auth::DeriveJob;
 use pgwire_core::time::Instant;
 use pool_router::buffers::Buffers;
 use pool_router::config::Settings;
@@ -13,6 +14,7 @@ use pool_router::context::Context;
 use pool_router::hub::{Command, Hub};
 use tokio::sync::Notify;
 
+use crate::derive::{Derivation, Deriver};
 use crate::orders;
 use crate::socket::Socket;
 
@@ -59,6 +61,7 @@ struct Guarded {
 pub(crate) struct Shared {
     hub: Mutex<Guarded>,
     origin: Clock,
+    deriver: Deriver,
     /// The hub's next timeout has changed.
     pub(crate) changed: Notify,
     /// The configuration is to be read again.
@@ -72,6 +75,7 @@ impl Shared {
         Arc::new(Self {
             hub: Mutex::new(Guarded { hub: Hub::new(context), latest: Instant::ORIGIN }),
             origin: Clock::now(),
+            deriver: Deriver::start(),
             changed: Notify::new(),
             reload: Notify::new(),
             left: Notify::new(),
@@ -81,6 +85,11 @@ impl Shared {
     /// The settings in force.
     pub(crate) fn settings(self: &Arc<Self>) -> Arc<Settings> {
         self.with_hub(|hub, _| hub.settings().clone())
+    }
+
+    /// Has a key derivation run, away from those who serve clients.
+    pub(crate) fn derive(&self, job: DeriveJob) -> Derivation {
+        self.deriver.derive(job)
     }
 
     /// The time, as the pure crates count it.

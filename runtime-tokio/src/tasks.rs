@@ -5,14 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use pgwire_core::auth::DerivedKey;
 use pgwire_core::time::Instant;
 use pool_router::context::Context as Loaded;
 use pool_router::ids::ClientId;
 use pool_router::relay::{Entropy, Relay, Transport, Turn};
-use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 
+use crate::derive::Derivation;
 use crate::shared::{Doorbell, Shared, with_buffers};
 use crate::socket::{Socket, TaskIo};
 
@@ -21,7 +20,7 @@ struct ClientTask {
     relay: Relay<Socket>,
     doorbell: Doorbell,
     alarm: Alarm,
-    derivation: Option<JoinHandle<DerivedKey>>,
+    derivation: Option<Derivation>,
     finished: bool,
 }
 
@@ -65,9 +64,7 @@ impl ClientTask {
                 && let Poll::Ready(key) = Pin::new(derivation).poll(cx)
             {
                 self.derivation = None;
-                if let Ok(key) = key {
-                    self.relay.resume(key);
-                }
+                self.relay.resume(key);
             }
             if self.doorbell.rang() {
                 self.relay.ring();
@@ -79,7 +76,7 @@ impl ClientTask {
                     self.shared.with_hub_at(now, |hub, now| relay.service(hub, now));
                 }
                 Turn::Derive(job) => {
-                    self.derivation = Some(tokio::task::spawn_blocking(|| job.run()));
+                    self.derivation = Some(self.shared.derive(job));
                 }
                 Turn::Wait(deadline) => {
                     self.doorbell.listen(cx);
