@@ -11,6 +11,8 @@
 //! looks into neither.
 
 mod authentication;
+mod drain;
+mod operations;
 mod reload;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -37,10 +39,13 @@ use crate::pool::{Acquire, FailureKind, Limits, Order, Outcome, Pool, View};
 use crate::sizes::size;
 use crate::tally::Tally;
 
+pub use drain::{Service, Shutdown};
 pub use reload::NotASuccessor;
 
 use authentication::Asking;
 pub(crate) use authentication::{AskError, Checked};
+use drain::Life;
+use operations::Paused;
 
 /// Identities that are remembered at most. Beyond it, those without clients and connections are
 /// forgotten; if all are in use, logins with yet another one are refused.
@@ -69,6 +74,8 @@ pub enum Command<S, D> {
     Reload,
     /// Ask a server who somebody is, as [`AuthOrder`] says, and report [`Hub::authenticated`].
     Authenticate(Box<AuthOrder<S>>),
+    /// Close the listening sockets: new clients are not accepted any more.
+    StopListening,
 }
 
 /// A cancel request to be sent to a server.
@@ -100,15 +107,8 @@ pub(crate) enum Event<S> {
     Terminate(Shutdown),
     /// [`Hub::context`] has changed.
     Reload,
-}
-
-/// How a shutdown treats clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Shutdown {
-    /// Transactions run to their end (SIGTERM).
-    Graceful,
-    /// At once (SIGINT).
-    Fast,
+    /// Whether nothing new may begin.
+    Pause(bool),
 }
 
 type UserAndDatabase = (Box<[u8]>, Box<[u8]>);
@@ -123,6 +123,8 @@ struct Client<S, D> {
     admitted: bool,
     /// The catalogues count it among their clients.
     catalogued: bool,
+    /// Since it was told to pause it has not said that nothing of it is under way.
+    busy: bool,
 }
 
 #[derive(Debug)]
@@ -175,7 +177,11 @@ pub struct Hub<S, D> {
     catalogues: Catalogues,
     tally: Tally,
     asking: Asking<S>,
+    life: Life,
+    /// When those who are still there are not waited for any longer.
+    deadline: Option<Instant>,
     shutdown: Option<Shutdown>,
+    paused: Paused,
 }
 
 impl<S, D: Clone> Hub<S, D> {
@@ -201,7 +207,10 @@ impl<S, D: Clone> Hub<S, D> {
             commands: VecDeque::new(),
             cancels: 0,
             asking: Asking::default(),
+            life: Life::Serving,
+            deadline: None,
             shutdown: None,
+            paused: Paused::default(),
         }
     }
 
@@ -212,7 +221,7 @@ impl<S, D: Clone> Hub<S, D> {
     pub fn accept(&mut self, doorbell: D) -> Option<ClientId> {
         let most = size(self.settings.num_init_children)
             .saturating_add(size(self.settings.max_waiting_clients));
-        if self.shutdown.is_some() || self.clients.len() >= most {
+        if !self.life.is_listening() || self.clients.len() >= most {
             return None;
         }
         let generation = self.next_generation;
@@ -227,6 +236,7 @@ impl<S, D: Clone> Hub<S, D> {
             pool_key: None,
             admitted: false,
             catalogued: false,
+            busy: true,
         });
         Some(ClientId { index, generation })
     }
@@ -316,11 +326,14 @@ impl<S, D: Clone> Hub<S, D> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let pools = self.nodes.iter().filter_map(|node| node.pool.poll_timeout());
-        pools.chain(self.catalogues.poll_timeout()).chain(self.asking.poll_timeout()).min()
+        let ends = self.life.poll_timeout().into_iter().chain(self.deadline);
+        let pools = pools.chain(self.catalogues.poll_timeout()).chain(self.asking.poll_timeout());
+        pools.chain(ends).min()
     }
 
-    /// Probes nodes that are down; closes what is idle or old.
+    /// Probes nodes that are down; closes what is idle or old; goes on with a drain.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.go_on_draining(now);
         if self.catalogues.poll_timeout().is_some_and(|at| now >= at) {
             self.catalogues.handle_timeout(now);
             self.order_lookups(now);
@@ -334,29 +347,6 @@ impl<S, D: Clone> Hub<S, D> {
                 if let Ok(index) = u16::try_from(index) {
                     self.carry_out(NodeId(index));
                 }
-            }
-        }
-    }
-
-    /// Ends the service: no new clients, and those that are there leave as `how` says. The proxy is
-    /// done when [`Hub::is_empty`].
-    pub fn shut_down(&mut self, how: Shutdown) {
-        if self.shutdown.is_some_and(|present| present >= how) {
-            return;
-        }
-        self.shutdown = Some(how);
-        self.catalogues.stop();
-        self.commands.extend(self.asking.take_link().map(Command::Close));
-        for (_, client) in &mut self.clients {
-            client.inbox.push_back(Event::Terminate(how));
-            self.commands.push_back(Command::Ring(client.doorbell.clone()));
-        }
-        for index in 0..self.nodes.len() {
-            if let Some(node) = self.nodes.get_mut(index) {
-                node.pool.close_idle();
-            }
-            if let Ok(index) = u16::try_from(index) {
-                self.carry_out(NodeId(index));
             }
         }
     }
@@ -466,6 +456,9 @@ impl<S, D: Clone> Hub<S, D> {
             entry.catalogued = cell.is_some();
         }
         self.order_lookups(now);
+        if self.paused.contains(&identity.database) {
+            self.tell_paused(client, true);
+        }
         Some((pool_key, cell))
     }
 

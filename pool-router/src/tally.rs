@@ -16,17 +16,20 @@ pub struct Tally {
     pub moved: u64,
     /// Refusals that taught that a function or statement writes (`Hub::learned`).
     pub learned: u64,
+    /// Transactions that ended because their clients were sent away.
+    pub broken: u64,
 }
 
 impl Tally {
     /// Adds what another one has counted.
     pub fn add(&mut self, other: &Self) {
-        let Self { not_parsable, unknown_statements, healed, moved, learned } = other;
+        let Self { not_parsable, unknown_statements, healed, moved, learned, broken } = other;
         self.not_parsable += not_parsable;
         self.unknown_statements += unknown_statements;
         self.healed += healed;
         self.moved += moved;
         self.learned += learned;
+        self.broken += broken;
     }
 }
 
@@ -35,8 +38,14 @@ impl fmt::Display for Tally {
         write!(
             f,
             "statements not readable: {}, of an unknown kind: {}, asked again after a standby's \
-             refusal: {}; transactions moved to the primary: {}; writing statements learned: {}",
-            self.not_parsable, self.unknown_statements, self.healed, self.moved, self.learned
+             refusal: {}; transactions moved to the primary: {}; writing statements learned: {}; transactions \
+             broken by the shutdown: {}",
+            self.not_parsable,
+            self.unknown_statements,
+            self.healed,
+            self.moved,
+            self.learned,
+            self.broken
         )
     }
 }

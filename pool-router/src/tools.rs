@@ -9,7 +9,7 @@ use md5::{Digest, Md5};
 use pgwire_core::auth::{DEFAULT_ITERATIONS, DeriveJob, Md5Hash, Password};
 use zeroize::Zeroizing;
 
-use crate::cli::{DEFAULT_CONFIG_FILE, EXIT_CONFIG, EXIT_USAGE, KeyFile};
+use crate::cli::{DEFAULT_FOLDERS, EXIT_CONFIG, EXIT_USAGE, KeyFile};
 use crate::config::{self, Sources};
 use crate::passwd::{PoolKey, with_entry};
 
@@ -73,9 +73,10 @@ struct Options {
     #[arg(short = 'u', long = "username")]
     username: Option<String>,
 
-    /// The configuration file that names the file
-    #[arg(short = 'f', long = "config-file", default_value = DEFAULT_CONFIG_FILE)]
-    config_file: String,
+    /// The configuration file that names the file [default: pgpool.conf in /config, or else in
+    /// /etc/pgweir]
+    #[arg(short = 'f', long = "config-file")]
+    config_file: Option<String>,
 
     /// Write an entry for each line `user:password` of this file
     #[arg(short = 'i', long = "input-file")]
@@ -133,7 +134,7 @@ fn make(kind: Kind, options: Options, host: &mut impl ToolHost) -> Result<String
                 .ok_or_else(|| format!("{file}:{}: expected user:password", number + 1))?;
             entries.push((user.to_owned(), field(kind, user, password, key.as_ref(), host)));
         }
-        update(&options.config_file, &entries, host)?;
+        update(options.config_file.as_deref(), &entries, host)?;
         return Ok(String::new());
     }
     let password = match options.password.clone().map(Zeroizing::new) {
@@ -147,7 +148,7 @@ fn make(kind: Kind, options: Options, host: &mut impl ToolHost) -> Result<String
         let user = options.username.clone().or_else(|| host.env("USER"));
         let user = user.ok_or("there is no user; name one with -u")?;
         let field = field(kind, &user, &password, key.as_ref(), host);
-        update(&options.config_file, &[(user, field)], host)?;
+        update(options.config_file.as_deref(), &[(user, field)], host)?;
         return Ok(String::new());
     }
     Ok(match kind {
@@ -209,15 +210,35 @@ fn must_read(host: &mut impl ToolHost, path: &str) -> Result<String, String> {
     }
 }
 
+/// The name and the text of the configuration file: where the proxy would look for it.
+fn read_configuration(
+    named: Option<&str>,
+    host: &mut impl ToolHost,
+) -> Result<(String, String), String> {
+    if let Some(path) = named {
+        return Ok((path.to_owned(), must_read(host, path)?));
+    }
+    let paths = DEFAULT_FOLDERS.map(|folder| format!("{folder}/pgpool.conf"));
+    for path in &paths {
+        let found = host.read(path).map_err(|why| format!("could not read {path}: {why}"))?;
+        if let Some(text) = found {
+            return Ok((path.clone(), text));
+        }
+    }
+    Err(format!("there is no {}; name the file with -f", paths.join(" and no ")))
+}
+
 fn update(
-    config_file: &str,
+    config_file: Option<&str>,
     entries: &[(String, Zeroizing<String>)],
     host: &mut impl ToolHost,
 ) -> Result<(), String> {
-    let text = must_read(host, config_file)?;
+    let (config_file, text) = read_configuration(config_file, host)?;
+    let config_file = config_file.as_str();
     // The servers may be named by the environment, which is none of a tool's business.
     let file = Some((config_file, text.as_str()));
-    let sources = Sources { defaults: &[], file, given: &[], backends_needed: false };
+    let sources =
+        Sources { defaults: &[], file, place: config_file, given: &[], backends_needed: false };
     let loaded = config::load_sources(&sources, &mut |path| must_read(host, path))
         .map_err(|errors| errors.to_string())?;
     let name = loaded.settings.pool_passwd.as_deref();

@@ -101,33 +101,31 @@ async fn serve(
     let upkeep = shared.executor.spawn(upkeep(shared.clone()));
     let reloading = shared.executor.spawn(reload_when_due(shared.clone(), reloader));
 
-    let mut how = signals.next(&shared).await;
-    drop(reloading);
-    drop(accepting);
-    drop(listeners);
-    loop {
-        tracing::info!("shutting down ({how:?})");
-        shared.with_hub(|hub, _| hub.shut_down(how));
-        let limit = shared.settings().shutdown_timeout;
-        let deadline = async {
-            match limit {
-                Some(limit) if how == Shutdown::Graceful => Timer::after(limit).await,
-                _ => pending().await,
-            };
-            Some(Shutdown::Fast)
-        };
-        let emptied = async {
-            emptied(&shared).await;
-            None
-        };
-        match or(emptied, or(async { Some(signals.next(&shared).await) }, deadline)).await {
-            Some(more) => how = how.max(more),
-            None => break,
+    let ends = async {
+        shared.closing.rung().await;
+        drop(reloading);
+        drop(accepting);
+        drop(listeners);
+        emptied(&shared).await;
+    };
+    let signalled = async {
+        loop {
+            end(&shared, signals.next(&shared).await);
         }
-    }
+    };
+    or(ends, signalled).await;
     drop(upkeep);
     tracing::info!("all clients have left; {}", shared.with_hub(|hub, _| hub.tally()));
     Ok(())
+}
+
+/// Begins the end of the service, as a signal asks for.
+fn end(shared: &Arc<Shared>, how: Shutdown) {
+    tracing::info!("shutting down ({how:?})");
+    shared.with_hub(|hub, now| match how {
+        Shutdown::Graceful => hub.drain(now),
+        Shutdown::Fast => hub.shut_down(how),
+    });
 }
 
 /// Calls the hub when its time has come.
@@ -150,7 +148,7 @@ async fn upkeep(shared: Arc<Shared>) {
 }
 
 async fn emptied(shared: &Arc<Shared>) {
-    while !shared.with_hub(|hub, _| hub.is_empty()) {
+    while !shared.with_hub(|hub, _| hub.is_done()) {
         shared.left.rung().await;
     }
 }

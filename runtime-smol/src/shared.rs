@@ -86,6 +86,8 @@ pub(crate) struct Shared {
     pub(crate) changed: Doorbell,
     /// The configuration is to be read again.
     pub(crate) reload: Doorbell,
+    /// The listening sockets are to be closed.
+    pub(crate) closing: Doorbell,
     /// The last client may have left.
     pub(crate) left: Doorbell,
 }
@@ -99,6 +101,7 @@ impl Shared {
             executor,
             changed: Doorbell::default(),
             reload: Doorbell::default(),
+            closing: Doorbell::default(),
             left: Doorbell::default(),
         })
     }
@@ -145,7 +148,7 @@ impl Shared {
             if hub.poll_timeout() != before {
                 self.changed.ring();
             }
-            if hub.is_empty() {
+            if hub.is_done() {
                 self.left.ring();
             }
             answer
@@ -156,6 +159,7 @@ impl Shared {
                 Command::Connect(plan) => orders::connect(self.clone(), plan),
                 Command::Close(link) => orders::close(*link),
                 Command::LookUp(plan) => orders::look_up(self.clone(), *plan),
+                Command::StopListening => self.closing.ring(),
                 Command::Reload => self.reload.ring(),
                 Command::Authenticate(order) => orders::authenticate(self.clone(), *order),
                 Command::Cancel(order) => orders::cancel(self.clone(), order),

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,16 +21,25 @@ use crate::tasks;
 pub(crate) struct Listeners {
     tcp: Vec<TcpListener>,
     unix: Vec<UnixListener>,
-    paths: Vec<PathBuf>,
+    paths: Vec<(PathBuf, Option<FileId>)>,
 }
 
 impl Drop for Listeners {
     fn drop(&mut self) {
-        for path in &self.paths {
-            // Somebody else may have removed it.
-            let _ = std::fs::remove_file(path);
+        for (path, id) in &self.paths {
+            // Another process may have put its own in its place.
+            if file_id(path) == *id {
+                let _ = std::fs::remove_file(path);
+            }
         }
     }
+}
+
+/// Device and inode of a file.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> Option<FileId> {
+    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// Binds everything that the settings name.
@@ -40,7 +49,7 @@ pub(crate) async fn bind(settings: &Settings) -> io::Result<Listeners> {
     for address in &settings.listen_addresses {
         let anywhere = *address == ListenAddress::Any;
         for address in resolve(address, settings.port).await? {
-            match bind_tcp(address, backlog) {
+            match bind_tcp(address, backlog, settings.reuse_port) {
                 Ok(listener) => listeners.tcp.push(listener),
                 // Many machines have no IPv6, and `*` asks for what there is.
                 Err(error)
@@ -60,8 +69,9 @@ pub(crate) async fn bind(settings: &Settings) -> io::Result<Listeners> {
     for directory in &settings.unix_socket_directories {
         let path = Path::new(directory).join(format!(".s.PGSQL.{}", settings.port));
         let name = path.display().to_string();
-        // A socket that nobody listens on is left over from a process that was killed.
-        if std::os::unix::net::UnixStream::connect(&path).is_err() {
+        // A socket that nobody listens on is left over from a process that was killed; one that is to be
+        // shared is taken over, and the other process keeps those who are connected to it.
+        if settings.reuse_port || std::os::unix::net::UnixStream::connect(&path).is_err() {
             let _ = std::fs::remove_file(&path);
         }
         let listener = match bind_unix(&path, backlog) {
@@ -78,7 +88,8 @@ pub(crate) async fn bind(settings: &Settings) -> io::Result<Listeners> {
         };
         let mode = std::fs::Permissions::from_mode(settings.unix_socket_permissions);
         std::fs::set_permissions(&path, mode).map_err(|error| named(error, &name))?;
-        listeners.paths.push(path);
+        let id = file_id(&path);
+        listeners.paths.push((path, id));
         listeners.unix.push(listener);
     }
     if listeners.tcp.is_empty() && listeners.unix.is_empty() {
@@ -102,10 +113,11 @@ async fn resolve(address: &ListenAddress, port: u16) -> io::Result<Vec<SocketAdd
     })
 }
 
-fn bind_tcp(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+fn bind_tcp(address: SocketAddr, backlog: u32, share: bool) -> io::Result<TcpListener> {
     let domain = Domain::for_address(address);
     let socket = socket2::Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(share)?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }

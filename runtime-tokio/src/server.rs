@@ -90,29 +90,34 @@ async fn serve(context: Arc<Context>, reloader: Reloader) -> io::Result<()> {
     let upkeep = tokio::spawn(upkeep(shared.clone()));
     let reloading = tokio::spawn(reload_when_due(shared.clone(), reloader));
 
-    let mut how = signals.next(&shared).await;
-    reloading.abort();
-    drop(accepting);
-    drop(listeners);
-    loop {
-        tracing::info!("shutting down ({how:?})");
-        shared.with_hub(|hub, _| hub.shut_down(how));
-        let limit = shared.settings().shutdown_timeout;
-        let deadline = async {
-            match limit {
-                Some(limit) if how == Shutdown::Graceful => tokio::time::sleep(limit).await,
-                _ => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = emptied(&shared) => break,
-            more = signals.next(&shared) => how = how.max(more),
-            () = deadline => how = Shutdown::Fast,
+    let ends = async {
+        shared.closing.notified().await;
+        reloading.abort();
+        drop(accepting);
+        drop(listeners);
+        emptied(&shared).await;
+    };
+    let signalled = async {
+        loop {
+            end(&shared, signals.next(&shared).await);
         }
+    };
+    tokio::select! {
+        () = ends => {}
+        () = signalled => {}
     }
     upkeep.abort();
     tracing::info!("all clients have left; {}", shared.with_hub(|hub, _| hub.tally()));
     Ok(())
+}
+
+/// Begins the end of the service, as a signal asks for.
+fn end(shared: &Arc<Shared>, how: Shutdown) {
+    tracing::info!("shutting down ({how:?})");
+    shared.with_hub(|hub, now| match how {
+        Shutdown::Graceful => hub.drain(now),
+        Shutdown::Fast => hub.shut_down(how),
+    });
 }
 
 /// Calls the hub when its time has come.
@@ -135,7 +140,7 @@ async fn upkeep(shared: Arc<Shared>) {
 }
 
 async fn emptied(shared: &Arc<Shared>) {
-    while !shared.with_hub(|hub, _| hub.is_empty()) {
+    while !shared.with_hub(|hub, _| hub.is_done()) {
         shared.left.notified().await;
     }
 }

@@ -66,6 +66,8 @@ pub(crate) struct Shared {
     pub(crate) changed: Notify,
     /// The configuration is to be read again.
     pub(crate) reload: Notify,
+    /// The listening sockets are to be closed.
+    pub(crate) closing: Notify,
     /// The last client may have left.
     pub(crate) left: Notify,
 }
@@ -78,6 +80,7 @@ impl Shared {
             deriver: Deriver::start(),
             changed: Notify::new(),
             reload: Notify::new(),
+            closing: Notify::new(),
             left: Notify::new(),
         })
     }
@@ -132,7 +135,7 @@ impl Shared {
             if hub.poll_timeout() != before {
                 self.changed.notify_one();
             }
-            if hub.is_empty() {
+            if hub.is_done() {
                 self.left.notify_one();
             }
             answer
@@ -143,6 +146,7 @@ impl Shared {
                 Command::Connect(plan) => orders::connect(self.clone(), plan),
                 Command::Close(link) => orders::close(*link),
                 Command::LookUp(plan) => orders::look_up(self.clone(), *plan),
+                Command::StopListening => self.closing.notify_one(),
                 Command::Reload => self.reload.notify_one(),
                 Command::Authenticate(order) => orders::authenticate(self.clone(), *order),
                 Command::Cancel(order) => orders::cancel(self.clone(), order),

@@ -216,6 +216,12 @@ pub struct Settings {
     pub server_retry_max: Duration,
     /// How long sessions may go on after SIGTERM.
     pub shutdown_timeout: Option<Duration>,
+    /// How long new clients are served after SIGTERM.
+    pub drain_listen_time: Option<Duration>,
+    /// Clients that are told to leave per second; `None`: all at once.
+    pub drain_client_rate: Option<u32>,
+    /// Listen with SO_REUSEPORT.
+    pub reuse_port: bool,
     /// How long delivering a cancel request may take.
     pub cancel_timeout: Option<Duration>,
     /// Unanswered messages of one client.
@@ -484,6 +490,9 @@ impl Settings {
             server_retry_initial: v.duration("weir_server_retry_initial", None),
             server_retry_max: v.duration("weir_server_retry_max", None),
             shutdown_timeout: v.limit("weir_shutdown_timeout", None),
+            drain_listen_time: v.limit("weir_drain_listen_time", None),
+            drain_client_rate: Some(v.int("weir_drain_client_rate", None)).filter(|n| *n != 0),
+            reuse_port: v.bool("weir_reuse_port"),
             cancel_timeout: v.limit("weir_cancel_timeout", None),
             pipeline_limit: v.int("weir_pipeline_limit", None),
             prepared_statement_bytes: v.size("weir_prepared_statement_bytes"),

@@ -30,6 +30,7 @@ mod farewell;
 mod heal;
 mod names;
 mod parameters;
+mod pause;
 mod place;
 mod query;
 mod reload;
@@ -73,6 +74,7 @@ use crate::tally::Tally;
 use demand::{Change, Demand};
 use heal::Occasion;
 use parameters::Parameters;
+use pause::Pause;
 use reload::Next;
 use shared::{BatchSeen, Dropping};
 use startup::Startup;
@@ -186,6 +188,8 @@ struct Wants<S> {
     catalogue_changed: bool,
     cancel_server: Vec<(ServerId, BackendKey)>,
     cancel_by_key: Option<(u32, Box<[u8]>)>,
+    /// A paused client has nothing under way.
+    rest: bool,
     leave: bool,
 }
 
@@ -204,6 +208,7 @@ impl<S> Default for Wants<S> {
             catalogue_changed: false,
             cancel_server: Vec::new(),
             cancel_by_key: None,
+            rest: false,
             leave: false,
         }
     }
@@ -215,6 +220,7 @@ impl<S> Wants<S> {
             || self.authenticate
             || self.login
             || self.leave
+            || self.rest
             || self.catalogue_changed
             || self.learned.is_some()
             || self.acquire.is_some()
@@ -380,6 +386,7 @@ pub struct Relay<S> {
     doorbell: bool,
     /// What is to be taken over when nothing is under way.
     next: Option<Box<Next>>,
+    pause: Pause,
     /// A server refused a reset.
     reset_failed: bool,
 }
@@ -461,6 +468,7 @@ impl<S> Relay<S> {
             draining: false,
             doorbell: false,
             next: None,
+            pause: Pause::Off,
             reset_failed: false,
             context,
         }
@@ -611,6 +619,10 @@ impl<S> Relay<S> {
         }
         if matches!(self.phase, Phase::Startup(_)) {
             self.continue_welcome(hub, now);
+            self.rest();
+        }
+        if std::mem::take(&mut self.wants.rest) {
+            hub.rests(self.id);
         }
         if std::mem::take(&mut self.wants.leave) {
             hub.leave(self.id, now);
@@ -671,6 +683,7 @@ impl<S> Relay<S> {
             Event::Checked(outcome) => self.login_tried(outcome),
             Event::Cancel => self.on_cancel(),
             Event::Terminate(how) => self.on_terminate(how),
+            Event::Pause(paused) => self.on_pause(paused),
             Event::Reload => {}
         }
         let _ = now;
@@ -861,7 +874,9 @@ impl<S> Relay<S> {
             if self.next.is_some() {
                 self.adopt_when_idle();
             }
+            self.rest();
             if self.timer.is_none()
+                && self.pause == Pause::Off
                 && let Some(limit) = self.settings().client_idle_limit
             {
                 self.timer = Some((now + limit, Timer::ClientIdle));
@@ -984,6 +999,11 @@ impl<S> Relay<S> {
             // It may be a cancel request, to which nothing is answered.
             (_, Phase::Startup(startup)) if startup.is_silent() => self.close_client(),
             (Shutdown::Graceful, Phase::Startup(_)) | (Shutdown::Fast, _) => {
+                if matches!(self.phase, Phase::Ready)
+                    && (!self.is_at_rest() || self.session.transaction.block() != Block::Closed)
+                {
+                    self.session.tally.get_or_insert_default().broken += 1;
+                }
                 self.fatal(SqlState::ADMIN_SHUTDOWN, SHUTDOWN_MESSAGE, None);
             }
         }

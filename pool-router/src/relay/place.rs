@@ -18,6 +18,9 @@ impl<S> Relay<S> {
     /// Sees to it that the active link is the one for a statement or batch of `len` bytes with this
     /// demand.
     pub(super) fn place(&mut self, demand: Demand, len: usize) -> Step {
+        if self.is_held() {
+            return Step::Hold;
+        }
         let primary = self.context.settings.primary_node();
         if let Some(link) = &self.active {
             let settled = link.pipeline.is_settled();

@@ -60,7 +60,7 @@ impl<S> Relay<S> {
     }
 
     /// Whether nothing of the client is on a server.
-    fn is_at_rest(&self) -> bool {
+    pub(super) fn is_at_rest(&self) -> bool {
         let deferred = self.session.transaction.block() == Block::Deferred;
         (deferred || self.session.transaction.block() == Block::Closed)
             && !self.session.in_batch

@@ -28,6 +28,7 @@ use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 
 use super::authentication::{Farewell, Who};
+use super::pause::Pause;
 use super::place::set_parameter;
 use super::query::SETUP;
 use super::reply::lexing;
@@ -299,7 +300,8 @@ impl<S> Relay<S> {
             }
         } else if self.active.is_some() {
             self.ask_for_welcome(hub, pool_key, &tracked);
-        } else if self.waiting.is_none() && self.wants.acquire.is_none() {
+        } else if self.waiting.is_none() && self.wants.acquire.is_none() && self.pause == Pause::Off
+        {
             let mut candidates = std::iter::once(primary)
                 .chain(nodes)
                 .filter(|node| refused & (1_u128 << (node.0 & 127)) == 0);

@@ -134,6 +134,14 @@ pub(super) struct Node {
 }
 
 impl Node {
+    /// The connections on which something is under way, or a transaction is open.
+    pub(super) fn at_work(&self) -> impl Iterator<Item = ConnId> {
+        self.backends
+            .iter()
+            .filter(|(_, it)| it.started && (it.owner.is_some() || !it.ops.is_empty()))
+            .map(|(conn, _)| *conn)
+    }
+
     pub(super) fn new(id: usize, primary: bool, chaos: Chaos, reports_at_once: bool) -> Self {
         let next_pid = u32::try_from(id).unwrap_or(0) * 100_000 + 1;
         Self {

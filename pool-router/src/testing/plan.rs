@@ -95,6 +95,8 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
     settings.server_retry_initial = Duration::from_millis(20);
     settings.server_retry_max = Duration::from_millis(500);
     settings.client_idle_limit = None;
+    settings.drain_listen_time = rng.chance(500).then_some(Duration::from_millis(5));
+    settings.drain_client_rate = rng.pick(&[None, Some(100), Some(1_000)]);
     settings.log_connections = false;
     let session_mode = settings.pool_mode == PoolMode::Session;
     let snapshots = settings.prepared_statement_bytes > 1_000;
@@ -188,6 +190,15 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
         let how = if rng.chance(800) { Shutdown::Graceful } else { Shutdown::Fast };
         let at = fault_at(rng);
         world.at(at, Event::Fault(Fault::Shutdown(how)));
+    } else if rng.chance(150) {
+        let at = fault_at(rng);
+        world.at(at, Event::Fault(Fault::Drain));
+    }
+    for _ in 0..rng.pick(&[0, 0, 1, 3]) {
+        let at = fault_at(rng);
+        world.at(at, Event::Fault(rng.pick(&[Fault::Pause, Fault::Pause, Fault::Reconnect])));
+        let later = at + Duration::from_micros(rng.between(0, 50_000));
+        world.at(later, Event::Fault(Fault::Resume));
     }
     // No fault: it excuses nothing.
     for _ in 0..rng.pick(&[0, 0, 1, 3]) {

@@ -57,6 +57,14 @@ pub(super) enum Fault {
     Shutdown(Shutdown),
     /// Other files are loaded.
     Reload,
+    /// The end of the proxy begins, step by step.
+    Drain,
+    /// Nothing new is to begin.
+    Pause,
+    /// It may again.
+    Resume,
+    /// Servers are to be connected to anew.
+    Reconnect,
 }
 
 #[derive(Debug)]
@@ -203,6 +211,7 @@ pub(super) struct World {
     scheduled: BTreeSet<Task>,
     alarms: BTreeSet<(Instant, Task)>,
     hub_alarm: Option<Instant>,
+    listening: bool,
     pub(super) nodes: Vec<Node>,
     pub(super) clients: Vec<Client>,
     entropy: Rng,
@@ -230,6 +239,7 @@ impl World {
             scheduled: BTreeSet::new(),
             alarms: BTreeSet::new(),
             hub_alarm: None,
+            listening: true,
             nodes,
             clients: Vec::new(),
             entropy,
@@ -268,7 +278,8 @@ impl World {
         self.at(self.scene.now, Event::Fault(Fault::Shutdown(Shutdown::Graceful)));
         self.until(|world| {
             world.scene.shutdown
-                && world.hub.is_empty()
+                && world.hub.is_done()
+                && !world.listening
                 && world.net.open_conns().next().is_none()
                 && world.logins.iter().all(|login| !login.dialling && login.login.is_none())
                 && world.lookups.iter().all(|task| matches!(task, LookupTask::Done))
@@ -398,6 +409,7 @@ impl World {
                     self.net.running = None;
                     let _: Transfer = self.net.write(&mut socket, &[IoSlice::new(&goodbye)]);
                 }
+                Command::StopListening => self.listening = false,
                 Command::Reload => self.at(self.scene.now, Event::Fault(Fault::Reload)),
                 Command::Cancel(order) => {
                     let index = self.cancels.len();
@@ -410,6 +422,7 @@ impl World {
             }
         }
         self.net.close_dropped();
+        self.check_pause();
         if !connects.is_empty() {
             self.check_limits(&connects);
         }
@@ -418,6 +431,22 @@ impl World {
         {
             self.hub_alarm = Some(at);
             self.at(at, Event::HubTimer);
+        }
+    }
+
+    /// A pause that is complete means that no server has anything to do.
+    fn check_pause(&mut self) {
+        if !self.hub.is_paused(b"") || self.hub.pausing() > 0 {
+            return;
+        }
+        let logging_in = |conn: ConnId| {
+            self.logins.iter().any(|task| task.login.is_some() && task.conn == Some(conn))
+        };
+        let at_work = self.nodes.iter().flat_map(Node::at_work).find(|conn| {
+            self.net.is_open(*conn) && !self.asides.contains(conn) && !logging_in(*conn)
+        });
+        if let Some(conn) = at_work {
+            self.scene.violation(format!("paused, but conn {conn} is at work"));
         }
     }
 
@@ -873,6 +902,23 @@ impl World {
                 }
             }
             Fault::Reload => self.reload(),
+            Fault::Drain => {
+                self.scene.shutdown = true;
+                self.hub.drain(self.scene.now);
+                self.obey();
+            }
+            Fault::Pause => {
+                self.hub.pause(None);
+                self.obey();
+            }
+            Fault::Resume => {
+                self.hub.resume(None);
+                self.obey();
+            }
+            Fault::Reconnect => {
+                self.hub.reconnect(self.scene.now);
+                self.obey();
+            }
             Fault::Shutdown(how) => {
                 self.scene.shutdown = true;
                 // Nobody can expect to finish what is under way.

@@ -39,6 +39,15 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "The longest pause between two attempts to connect to a server.";
     "weir_shutdown_timeout" Global, S, "0", Reload, Verdict::Honoured,
     "After SIGTERM, how long sessions may go on before they are ended. 0: as long as they like.";
+    "weir_drain_listen_time" Global, S, "0", Reload, Verdict::Honoured,
+    "After SIGTERM, how long new clients are still served, while readiness is denied: time for load \
+     balancers to notice. 0: they are refused at once.";
+    "weir_drain_client_rate" Global, int(0, 1_000_000), "1000", Reload, Verdict::Honoured,
+    "After SIGTERM, how many clients per second are told to leave, so that they do not all come to \
+     another proxy at once; more where half of weir_shutdown_timeout would not do. 0: all at once.";
+    "weir_reuse_port" Global, BOOL, "off", Restart, Verdict::Honoured,
+    "Let another process of the same user listen on the same port (SO_REUSEPORT), so that a new one \
+     can serve while the old one drains.";
     "weir_cancel_timeout" Global, S, "10", Reload, Verdict::Honoured,
     "How long delivering a cancel request to a server may take. 0: for ever.";
     "weir_pipeline_limit" Global, int(16, 16_777_216), "65536", Reload, Verdict::Honoured,

@@ -1,0 +1,138 @@
+//! What an operator may ask for at run time: PAUSE, RESUME, RECONNECT, KILL.
+//!
+//! DRAIN is [`Hub::drain`] and RELOAD [`Hub::order_reload`].
+
+use std::collections::BTreeSet;
+
+use pgwire_core::time::Instant;
+
+use super::{Event, Hub, Shutdown};
+use crate::ids::{ClientId, NodeId};
+
+/// Which databases are paused.
+#[derive(Debug, Default)]
+pub(super) struct Paused {
+    all: bool,
+    databases: BTreeSet<Box<[u8]>>,
+}
+
+impl Paused {
+    pub(super) fn contains(&self, database: &[u8]) -> bool {
+        self.all || self.databases.contains(database)
+    }
+}
+
+impl<S, D: Clone> Hub<S, D> {
+    /// PAUSE: statements outside of transactions wait from now on, those of one database or all, and
+    /// transactions go on to their end. When [`Hub::pausing`] is 0, no server is in a transaction or
+    /// has anything to do for a client.
+    ///
+    /// Clients keep their connections to the proxy and may log in. How long a statement waits for the
+    /// end of the pause has no limit; its place in a queue for servers is lost.
+    pub fn pause(&mut self, database: Option<&[u8]>) {
+        match database {
+            None => self.paused.all = true,
+            Some(name) => {
+                self.paused.databases.insert(name.into());
+            }
+        }
+        self.tell_whether_paused();
+    }
+
+    /// RESUME: what was paused goes on; `None`: everything.
+    pub fn resume(&mut self, database: Option<&[u8]>) {
+        match database {
+            None => self.paused = Paused::default(),
+            Some(name) => {
+                self.paused.databases.remove(name);
+            }
+        }
+        self.tell_whether_paused();
+    }
+
+    /// How many clients of paused databases still have something under way on a server.
+    #[must_use]
+    pub fn pausing(&self) -> usize {
+        self.clients
+            .iter()
+            .filter(|(_, client)| client.busy && client.pool_key.is_some())
+            .filter(|(_, client)| {
+                client
+                    .pool_key
+                    .and_then(|key| self.identity_of(key))
+                    .is_some_and(|identity| self.paused.contains(&identity.database))
+            })
+            .count()
+    }
+
+    /// Whether a database is paused.
+    #[must_use]
+    pub fn is_paused(&self, database: &[u8]) -> bool {
+        self.paused.contains(database)
+    }
+
+    /// RECONNECT: the server connections that there are are closed, the idle ones now, the others when
+    /// they come back from their clients.
+    pub fn reconnect(&mut self, now: Instant) {
+        for index in 0..self.nodes.len() {
+            if let Some(node) = self.nodes.get_mut(index) {
+                node.pool.reconnect(now);
+            }
+            if let Ok(index) = u16::try_from(index) {
+                self.carry_out(NodeId(index));
+            }
+        }
+    }
+
+    /// KILL of one client: it is sent away, whatever it is doing; what runs for it is cancelled.
+    /// Returns whether there is such a client.
+    pub fn kill(&mut self, client: ClientId) -> bool {
+        let exists = self.client_mut(client).is_some();
+        self.tell(client, Event::Terminate(Shutdown::Fast));
+        exists
+    }
+
+    /// KILL of a database: all of its clients. Returns how many.
+    pub fn kill_database(&mut self, database: &[u8]) -> usize {
+        let those = self.clients_of(database);
+        for client in &those {
+            self.kill(*client);
+        }
+        those.len()
+    }
+
+    /// The clients that are logged in to a database.
+    fn clients_of(&self, database: &[u8]) -> Vec<ClientId> {
+        self.logged_in().filter(|(_, name)| **name == *database).map(|(id, _)| id).collect()
+    }
+
+    fn logged_in(&self) -> impl Iterator<Item = (ClientId, Box<[u8]>)> {
+        self.clients.iter().filter_map(|(index, client)| {
+            let identity = self.identity_of(client.pool_key?)?;
+            let id = ClientId { index: u32::try_from(index).ok()?, generation: client.generation };
+            Some((id, identity.database.clone()))
+        })
+    }
+
+    fn tell_whether_paused(&mut self) {
+        let all: Vec<_> = self.logged_in().collect();
+        for (client, database) in all {
+            self.tell_paused(client, self.paused.contains(&database));
+        }
+    }
+
+    /// Tells a client whether it is paused.
+    pub(super) fn tell_paused(&mut self, client: ClientId, paused: bool) {
+        if let Some(entry) = self.client_mut(client) {
+            entry.busy = true;
+        }
+        self.tell(client, Event::Pause(paused));
+    }
+
+    /// A paused client has nothing under way.
+    pub(crate) fn rests(&mut self, client: ClientId) {
+        if let Some(entry) = self.client_mut(client) {
+            entry.busy = false;
+        }
+    }
+}

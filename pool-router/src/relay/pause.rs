@@ -1,0 +1,66 @@
+//! PAUSE: nothing new begins, and what is under way goes on to its end.
+
+use pgwire_core::txn::TransactionStatus;
+
+use super::transaction::Block;
+use super::{Phase, Relay, Timer};
+
+/// Where a client stands with a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// There is none.
+    Off,
+    /// Something of it may be under way.
+    Pausing,
+    /// The hub knows that nothing is.
+    Resting,
+}
+
+impl<S> Relay<S> {
+    pub(super) fn on_pause(&mut self, paused: bool) {
+        if !paused {
+            self.pause = Pause::Off;
+            return;
+        }
+        self.pause = Pause::Pausing;
+        if matches!(self.phase, Phase::Ready) && self.is_held() {
+            // Its statement waits for the end of the pause, and not for a server.
+            if let Some(node) = self.waiting.take() {
+                self.wants.withdraw = Some(node);
+            }
+            self.wants.acquire = None;
+            self.stop_timer(Timer::QueueWait);
+            self.session.chosen = None;
+        }
+        self.rest();
+    }
+
+    /// Whether the statement at the head of the input has to wait for the end of a pause. One that is
+    /// sent behind others that were not answered yet waits too: they may be the end.
+    pub(super) fn is_held(&self) -> bool {
+        self.pause != Pause::Off
+            && matches!(self.session.transaction.block(), Block::Closed | Block::Deferred)
+            && !self.session.in_batch
+            && !self.session.healing
+            && self
+                .active
+                .as_ref()
+                .is_none_or(|link| link.pipeline.status() == TransactionStatus::Idle)
+    }
+
+    /// Lets the hub know when nothing is under way.
+    pub(super) fn rest(&mut self) {
+        // One that is logging in, and asks no server, has nothing under way either.
+        let is_here = matches!(self.phase, Phase::Ready)
+            || matches!(self.phase, Phase::Startup(_)) && self.active.is_none();
+        if self.pause == Pause::Pausing
+            && is_here
+            && self.is_at_rest()
+            && self.waiting.is_none()
+            && self.wants.acquire.is_none()
+        {
+            self.pause = Pause::Resting;
+            self.wants.rest = true;
+        }
+    }
+}
