@@ -158,6 +158,8 @@ macro_rules! suite {
                 login::unix_socket,
                 login::clients_beyond_the_limit_wait,
                 login::too_many_clients,
+                shutdown::newcomers_are_served_for_a_while,
+                shutdown::another_process_takes_over,
                 reload::bad_files_change_nothing,
                 reload::swapped_links_are_noticed,
             );
@@ -263,6 +265,7 @@ macro_rules! suite {
             parameters::notice_while_running,
             shutdown::terminate_lets_transactions_finish,
             shutdown::interrupt_ends_at_once,
+            shutdown::grace_has_an_end,
             reload::signal_applies_settings,
             reload::load_through_reloads,
             backpressure::slow_reader,

@@ -239,9 +239,40 @@ impl Proxy {
     fn start_once(cluster: &Cluster, prepare: Prepare<'_>) -> Result<Self, SetupError> {
         let folder = cluster.create_folder("proxy").map_err(SetupError::io("proxy folder"))?;
         let port = free_port()?;
-        let child = Self::spawn(prepare(&folder, port)?, &folder)?;
+        let command = prepare(&folder, port)?;
+        let proxy = Self::run(cluster, command, folder, port)?;
+        proxy.until(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok())
+    }
+
+    /// Starts another process with a configuration of its own on the port and in the socket folder of
+    /// `other`, and waits until it says that it is ready.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_beside(
+        program: &Path,
+        cluster: &Cluster,
+        config: &Config,
+        other: &Self,
+    ) -> Result<Self, SetupError> {
+        let folder = cluster.create_folder("proxy").map_err(SetupError::io("proxy folder"))?;
+        let path = config
+            .write_for(cluster, &folder, &other.folder, other.port)
+            .map_err(SetupError::io("pgpool.conf"))?;
+        let command = Self::command(program, &path, &folder);
+        let proxy = Self::run(cluster, command, folder, other.port)?;
+        proxy.until(|proxy| proxy.log().contains("is ready"))
+    }
+
+    fn run(
+        cluster: &Cluster,
+        command: Command,
+        folder: PathBuf,
+        port: u16,
+    ) -> Result<Self, SetupError> {
+        let child = Self::spawn(command, &folder)?;
         let pid = child.id().to_string();
-        let mut proxy = Self {
+        Ok(Self {
             child: Mutex::new(child),
             // The process is our child and not waited for while the guard lives, so that the
             // number cannot belong to another process, unless we are gone.
@@ -249,16 +280,20 @@ impl Proxy {
             port,
             folder,
             installation: cluster.installation().clone(),
-        };
+        })
+    }
+
+    /// Waits until it serves, or has ended.
+    fn until(mut self, serves: impl Fn(&Self) -> bool) -> Result<Self, SetupError> {
         let mut ended = None;
         wait_for("proxy takes connections", || {
-            ended = proxy.exited();
-            ended.is_some() || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+            ended = self.exited();
+            ended.is_some() || serves(&self)
         });
         match ended {
-            None => Ok(proxy),
+            None => Ok(self),
             Some(status) => {
-                let log = proxy.log();
+                let log = self.log();
                 Err(SetupError::new(format!("the proxy ended: {status}\n{log}")))
             }
         }
