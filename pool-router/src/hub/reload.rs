@@ -82,11 +82,11 @@ impl<S, D: Clone> Hub<S, D> {
                 if was_removed {
                     node.pool.reopen();
                 }
+                node.pool.set_limits(limits(new), now);
                 if was_removed || moved {
                     node.last_error = None;
                     node.pool.reconnect(now);
                 }
-                node.pool.set_limits(limits(new), now);
             }
             self.carry_out(id);
         }
