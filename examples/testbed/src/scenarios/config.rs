@@ -51,7 +51,7 @@ pub fn samples_of_pgpool_are_accepted(scenario: &Scenario) {
     let fetched = Command::new("bash").arg(root.join(".ci/samples")).output();
     let fetched = fetched.unwrap_or_else(|e| panic!("bash: {e}"));
     let told = String::from_utf8_lossy(&fetched.stdout);
-    let package = match fetched.status.code() {
+    let samples = match fetched.status.code() {
         Some(0) => PathBuf::from(told.trim()),
         Some(2) => {
             println!("skipped: {told}");
@@ -59,7 +59,7 @@ pub fn samples_of_pgpool_are_accepted(scenario: &Scenario) {
         }
         _ => panic!("{told}{}", String::from_utf8_lossy(&fetched.stderr)),
     };
-    let sample = fs::read_to_string(package.join("usr/share/pgpool2/pgpool.conf")).expect("sample");
+    let sample = fs::read_to_string(samples.join("pgpool.conf")).expect("sample");
     let in_force: Vec<String> = sample
         .lines()
         .map(|line| {
@@ -111,8 +111,8 @@ pub fn samples_of_pgpool_are_accepted(scenario: &Scenario) {
             "{name}: no {place}: {listed:?}"
         );
     }
-    let hba = package.join("etc/pgpool2/pool_hba.conf");
-    let pcp = package.join("etc/pgpool2/pcp.conf");
+    let hba = samples.join("pool_hba.conf");
+    let pcp = samples.join("pcp.conf");
     let files = ["-a", &*hba.to_string_lossy(), "-F", &*pcp.to_string_lossy()].map(str::to_owned);
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     check(&format!("{sample}\nenable_pool_hba = on\n"), &files);
