@@ -9,7 +9,7 @@ use std::process::Command;
 
 use tokio_postgres::error::SqlState;
 
-use crate::cluster::{SCRAM_USER, SECRET};
+use crate::cluster::{SCRAM_USER, SECRET, wait_for};
 use crate::raw_client::{Address, RawClient};
 use crate::tools::SetupError;
 use crate::{Cluster, Node, Proxy, Scenario, drivers};
@@ -119,6 +119,8 @@ pub fn deployment(scenario: &Scenario) {
             command.envs(switches.iter().copied());
             Ok(command)
         });
+        // It listens on sockets later than on ports.
+        wait_for("the socket is there", || proxy.log().contains("pgweir is ready"));
         // The folder of the default is there; `local` is `trust`, the servers are not.
         let socket = Address::Unix("/tmp".into(), proxy.port());
         let mut client = RawClient::connect(&socket, SCRAM_USER, &database);
