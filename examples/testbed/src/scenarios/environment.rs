@@ -21,8 +21,10 @@ const UNKNOWN_USER: u32 = 54_321;
 /// that it can only read. As root we also take a user id that has no account; otherwise ours.
 fn container(scenario: &Scenario, folder: &Path) -> Result<Command, SetupError> {
     let program = folder.join("pgweir");
-    // The user may not be able to reach the build folder.
-    fs::copy(scenario.program(), &program).map_err(SetupError::io("program"))?;
+    // The user may not be able to reach the build folder. Not by `fs::copy`: a process that another
+    // scenario starts meanwhile would hold the file open for writing, and it could not be run.
+    let copied = Command::new("cp").arg(scenario.program()).arg(&program).status();
+    assert!(copied.is_ok_and(|status| status.success()), "cp {}", program.display());
     let mut command = Command::new(program);
     command.env_clear().current_dir("/").arg("-n").arg("--config-dir").arg(folder.join("config"));
     if fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
