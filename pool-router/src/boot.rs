@@ -19,6 +19,7 @@ use crate::hba::Hba;
 use crate::passwd::{PasswdProblem, PoolKey, PoolPasswd, StoredPassword};
 use crate::pcp_users::{PcpHash, PcpUsers};
 use crate::rules::Rules;
+use crate::tls;
 
 use files::Files;
 
@@ -56,13 +57,18 @@ pub struct Inputs {
     pub seed: [u8; 32],
 }
 
-/// Loads what the command line names, and says what is to be done.
+/// Loads what the command line names, and says what is to be done. `tls` has what TLS needs besides
+/// files.
 ///
 /// # Errors
 ///
 /// Every fault that can be found, of all files and of the environment.
-pub fn boot(inputs: &Inputs, read: &mut Read<'_>) -> Result<Boot, BootError> {
-    let (context, notices) = load(inputs, read, None)?;
+pub fn boot(
+    inputs: &Inputs,
+    read: &mut Read<'_>,
+    tls: &mut dyn tls::Sources,
+) -> Result<Boot, BootError> {
+    let (context, notices) = load(inputs, read, tls, None)?;
     if inputs.cli.check {
         return Ok(Boot::Print(reference::report(&context.settings, &notices)));
     }
@@ -79,13 +85,14 @@ pub fn boot(inputs: &Inputs, read: &mut Read<'_>) -> Result<Boot, BootError> {
 pub fn reload(
     inputs: &Inputs,
     read: &mut Read<'_>,
+    tls: &mut dyn tls::Sources,
     present: &Context,
 ) -> Result<(Arc<Context>, Vec<Notice>), BootError> {
     let mut read = |path: &str| match read(path) {
         Ok(None) if present.files.contains(path) => Err("it is gone".to_owned()),
         other => other,
     };
-    let (context, notices) = load(inputs, &mut read, Some(&present.settings))?;
+    let (context, notices) = load(inputs, &mut read, tls, Some(&present.settings))?;
     Ok((Arc::new(context), notices))
 }
 
@@ -93,6 +100,7 @@ pub fn reload(
 fn load(
     inputs: &Inputs,
     read: &mut Read<'_>,
+    tls: &mut dyn tls::Sources,
     present: Option<&Settings>,
 ) -> Result<(Context, Vec<Notice>), BootError> {
     let Inputs { cli, environment, seed } = inputs;
@@ -159,7 +167,14 @@ fn load(
     let hba = load.hba(&settings, said.method, &mut read);
     let passwords = load.passwords(cli, &settings, &said, &mut read);
     let pcp_users = load.pcp_users(said.pcp_users, &mut read);
-    let Load { mut faults, notices, .. } = load;
+    let Load { mut faults, mut notices, .. } = load;
+    let loaded = tls::load(&settings, &|name| files.beside(name), &mut read, tls);
+    let tls = loaded.unwrap_or_else(|errors| {
+        faults.push(errors.to_string());
+        Default::default()
+    });
+    let (tls, said_of_tls) = tls;
+    notices.extend(said_of_tls);
     let rules = match Rules::compile(&settings) {
         Ok(rules) if faults.is_empty() => rules,
         Ok(_) => return Err(failure(faults.join("\n"))),
@@ -174,6 +189,7 @@ fn load(
         hba,
         passwords,
         pcp_users,
+        tls,
         files: found,
         mock_seed: *seed,
     };

@@ -9,6 +9,7 @@ use crate::hba::Hba;
 use crate::passwd::PoolPasswd;
 use crate::pcp_users::PcpUsers;
 use crate::rules::Rules;
+use crate::tls::Tls;
 
 /// Settings, routing rules, host-based authentication and passwords, as of one load.
 pub struct Context {
@@ -24,6 +25,8 @@ pub struct Context {
     pub pcp_users: PcpUsers,
     /// The files that all of this comes from, by the paths that they were asked for with.
     pub files: BTreeSet<String>,
+    /// TLS, for handshakes that begin from now on.
+    pub tls: Tls,
     /// A secret of the process, drawn once from a cryptographic generator: the salts of roles come
     /// from it.
     pub mock_seed: [u8; 32],

@@ -38,6 +38,7 @@ use crate::login::{ConnectError, LoginPlan};
 use crate::pool::{Acquire, FailureKind, Limits, Order, Outcome, Pool, View};
 use crate::sizes::size;
 use crate::tally::Tally;
+use crate::tls::Tls;
 
 pub use drain::{Service, Shutdown};
 pub use reload::NotASuccessor;
@@ -87,6 +88,8 @@ pub struct CancelOrder {
     pub host: BackendHost,
     /// The port there.
     pub port: u16,
+    /// TLS to servers.
+    pub tls: Tls,
     /// What identifies the session to its server.
     pub key: BackendKey,
     /// How long all of it may take.
@@ -603,6 +606,7 @@ impl<S, D: Clone> Hub<S, D> {
             server,
             host,
             port,
+            tls: self.context.tls.clone(),
             key: key.clone(),
             timeout: self.settings.cancel_timeout,
         }));
@@ -713,6 +717,7 @@ impl<S, D: Clone> Hub<S, D> {
             server,
             host: backend.host.clone(),
             port: backend.port,
+            tls: self.context.tls.clone(),
             identity: entry.identity.clone(),
             secret: None,
             must_be_primary: server.node == primary,
@@ -771,6 +776,7 @@ impl<S, D: Clone> Hub<S, D> {
             server: ServerId { node, index: u32::MAX, generation: 0 },
             host: backend.host.clone(),
             port: backend.port,
+            tls: self.context.tls.clone(),
             identity: Arc::new(identity),
             secret: self.secret_of(entry),
             must_be_primary: node == self.settings.primary_node(),

@@ -5,6 +5,7 @@ pub mod auth_query;
 #[cfg(feature = "cli")]
 pub mod boot;
 pub mod buffers;
+pub mod cancel;
 pub mod catalogue;
 pub mod classify;
 #[cfg(feature = "cli")]
@@ -31,6 +32,7 @@ mod sizes;
 pub mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod tls;
 #[cfg(feature = "cli")]
 pub mod tools;
 pub mod watch;

@@ -1,21 +1,26 @@
 //! A logged-in server connection, as its holder sees it.
 
+use std::io::IoSlice;
+
 use pgwire_core::cancel::BackendKey;
+use pgwire_core::encode;
 use pgwire_core::frame::BackendFramer;
 use pgwire_core::params::Params;
 use pgwire_core::pipeline::Pipeline;
 
 use crate::buffers::{FRAME_LIMITS, InBuf};
 use crate::ids::{NodeId, ServerId};
+use crate::io::{Io, Transfer};
 use crate::outbox::Outbox;
 use crate::prepared::ServerStatements;
+use crate::tls::Wire;
 
 /// A logged-in server connection with its socket `S`: held by one [`crate::relay::Relay`], or idle
 /// in the [`crate::hub::Hub`].
 #[derive(Debug)]
 pub struct Link<S> {
     pub(crate) id: ServerId,
-    pub(crate) socket: S,
+    pub(crate) socket: Wire<S>,
     pub(crate) key: BackendKey,
     /// The parameters that the server has reported last.
     pub(crate) params: Params,
@@ -48,7 +53,7 @@ pub(crate) enum Streaming {
 impl<S> Link<S> {
     pub(crate) fn new(
         id: ServerId,
-        socket: S,
+        socket: Wire<S>,
         key: BackendKey,
         params: Params,
         pipeline_limit: usize,
@@ -83,9 +88,18 @@ impl<S> Link<S> {
         self.id.node
     }
 
-    /// The socket, to close it in good order.
+    /// Says goodbye, as far as that goes without waiting: the connection is closed either way.
+    pub fn say_goodbye(&mut self, io: &mut impl Io<S>) {
+        let mut goodbye = Vec::new();
+        encode::terminate(&mut goodbye);
+        let _: Transfer = self.socket.write(io, &[IoSlice::new(&goodbye)]);
+        self.socket.close(io);
+    }
+
+    /// The bare socket.
+    #[cfg(any(test, feature = "testing"))]
     pub fn into_socket(self) -> S {
-        self.socket
+        self.socket.into_socket()
     }
 
     /// Whether nothing is under way in either direction.

@@ -24,6 +24,7 @@ use crate::ids::ServerId;
 use crate::io::{Io, Transfer};
 use crate::link::Link;
 use crate::pool::FailureKind;
+use crate::tls::{Encryption, EncryptionError, HandshakeError, Tls, Wire, end_point};
 
 impl fmt::Display for BackendHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -42,6 +43,8 @@ pub struct LoginPlan {
     pub host: BackendHost,
     /// The port there (for a socket directory: the number in the socket's name).
     pub port: u16,
+    /// TLS to servers.
+    pub tls: Tls,
     /// Who logs in to what.
     pub identity: Arc<Identity>,
     /// What is known of the role's password.
@@ -79,6 +82,9 @@ pub enum ConnectError {
     /// The server does not speak the protocol.
     #[error("server violates the protocol: {0}")]
     Protocol(#[from] DecodeError),
+    /// There is no TLS as it is demanded.
+    #[error("{0}")]
+    Tls(#[from] EncryptionError),
     /// The server sent something that has no place in a login.
     #[error("unexpected message during login")]
     Unexpected,
@@ -148,8 +154,11 @@ pub enum LoginTurn<S> {
 #[derive(Debug)]
 pub struct Login<S> {
     plan: LoginPlan,
-    socket: Option<S>,
+    socket: Option<Wire<S>>,
+    encryption: Encryption,
+    /// Is made anew when TLS has begun, for its certificate.
     auth: ClientAuth,
+    nonce: [u8; 18],
     job: Option<DeriveJob>,
     deriving: bool,
     authenticated: bool,
@@ -174,8 +183,10 @@ impl<S> Login<S> {
         Self {
             auth: ClientAuth::new(&identity.user, plan.secret.clone(), nonce),
             deadline: plan.login_timeout.map(|limit| now + limit),
+            encryption: Encryption::new(&plan.tls, &plan.host),
             plan,
-            socket: Some(socket),
+            socket: Some(Wire::plain(socket)),
+            nonce,
             job: None,
             deriving: false,
             authenticated: false,
@@ -227,13 +238,21 @@ impl<S> Login<S> {
             if self.deadline.is_some_and(|deadline| now >= deadline) {
                 return Err(ConnectError::Timeout("logging in"));
             }
+            if !self.encryption.is_over() {
+                let Some(socket) = self.socket.as_mut() else { return Err(ConnectError::Closed) };
+                self.encryption.drive(socket, io)?;
+                if !self.encryption.is_over() {
+                    return Ok(LoginTurn::Wait(self.deadline));
+                }
+                self.bind_to_channel();
+            }
             while self.written < self.output.len() {
                 let Some(socket) = self.socket.as_mut() else { return Err(ConnectError::Closed) };
                 let rest = self.output.get(self.written..).unwrap_or_default();
-                match io.write(socket, &[IoSlice::new(rest)]) {
+                match socket.write(io, &[IoSlice::new(rest)]) {
                     Transfer::Bytes(n) => self.written += n,
                     Transfer::Blocked => return Ok(LoginTurn::Wait(self.deadline)),
-                    Transfer::Closed => return Err(ConnectError::Closed),
+                    Transfer::Closed => return Err(self.closed()),
                 }
             }
             self.output.clear();
@@ -252,11 +271,29 @@ impl<S> Login<S> {
                 continue;
             }
             let Some(socket) = self.socket.as_mut() else { return Err(ConnectError::Closed) };
-            match io.read(socket, self.input.room(buffers)) {
+            match socket.read(io, self.input.room(buffers)) {
                 Transfer::Bytes(n) => self.input.filled(n),
                 Transfer::Blocked => return Ok(LoginTurn::Wait(self.deadline)),
-                Transfer::Closed => return Err(ConnectError::Closed),
+                Transfer::Closed => return Err(self.closed()),
             }
+        }
+    }
+
+    /// Has SCRAM bound to the TLS session, if there is one and its certificate serves for that.
+    fn bind_to_channel(&mut self) {
+        let certificate = self.socket.as_ref().and_then(Wire::peer_certificate);
+        let Some(binding) = certificate.and_then(end_point) else { return };
+        let plan = &self.plan;
+        let auth = ClientAuth::new(&plan.identity.user, plan.secret.clone(), self.nonce);
+        self.auth = auth.with_channel_binding(binding);
+    }
+
+    /// Why the connection ended. In TLS 1.3 a server that does not accept our certificate says so
+    /// after the handshake.
+    fn closed(&self) -> ConnectError {
+        match self.socket.as_ref().and_then(Wire::fault) {
+            Some(fault) => EncryptionError::from(HandshakeError::from(fault.clone())).into(),
+            None => ConnectError::Closed,
         }
     }
 

@@ -12,6 +12,7 @@ mod shared;
 mod signals;
 mod socket;
 mod tasks;
+mod tls;
 mod tools;
 
 use std::process::ExitCode;

@@ -1,25 +1,22 @@
 //! Carries out what the hub orders.
 
 use std::future::poll_fn;
-use std::io::IoSlice;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pgwire_core::encode;
 use pool_router::auth_query::{Answers, AuthOrder, AuthQuery, AuthQueryError, AuthQueryTurn};
+use pool_router::cancel::{CancelRequest, CancelTurn};
 use pool_router::catalogue::{Digest, Lookup, LookupError, LookupOrder, LookupPlan, LookupTurn};
 use pool_router::hub::CancelOrder;
-use pool_router::io::{Io, Transfer};
 use pool_router::link::Link;
 use pool_router::login::{ConnectError, Login, LoginPlan, LoginTurn};
 use smol::Timer;
 use smol::future::or;
-use smol::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::dial::dial;
 use crate::shared::{Shared, with_buffers};
-use crate::socket::{Socket, Stream, TaskIo};
+use crate::socket::{Socket, TaskIo};
 use crate::tasks::{Alarm, random};
 
 /// Opens and logs in a server connection, and reports the outcome.
@@ -143,37 +140,44 @@ async fn find_out(
 }
 
 /// Says goodbye and closes.
-pub(crate) fn close(link: Link<Socket>) {
-    let mut socket = link.into_socket();
-    let mut goodbye = Vec::new();
-    encode::terminate(&mut goodbye);
-    // Whether it goes out does not matter: the socket is closed either way.
+pub(crate) fn close(mut link: Link<Socket>) {
     let mut cx = Context::from_waker(std::task::Waker::noop());
-    let _: Transfer = TaskIo(&mut cx).write(&mut socket, &[IoSlice::new(&goodbye)]);
+    link.say_goodbye(&mut TaskIo(&mut cx));
 }
 
 /// Sends a cancel request and waits until the server has taken it.
 pub(crate) fn cancel(shared: Arc<Shared>, order: CancelOrder) {
     shared.clone().spawn(async move {
-        let mut packet = Vec::new();
-        encode::cancel_request(&mut packet, &order.key);
-        let sent = within(order.timeout, async {
-            match dial(&order.host, order.port).await?.stream {
-                Stream::Tcp(mut stream) => {
-                    stream.write_all(&packet).await?;
-                    stream.read(&mut [0]).await
-                }
-                Stream::Unix(mut stream) => {
-                    stream.write_all(&packet).await?;
-                    stream.read(&mut [0]).await
-                }
-            }
-        });
-        if !matches!(sent.await, Some(Ok(0))) {
-            tracing::warn!(node = order.server.node.0, "a cancel request was not taken");
+        if let Err(error) = deliver(&shared, &order).await {
+            let node = order.server.node.0;
+            tracing::warn!(node, "a cancel request was not taken: {error}");
         }
         shared.with_hub(|hub, now| hub.cancel_finished(order.server, now));
     });
+}
+
+async fn deliver(shared: &Shared, order: &CancelOrder) -> Result<(), ConnectError> {
+    let deadline = order.timeout.map(|timeout| shared.now() + timeout);
+    let socket = match within(order.timeout, dial(&order.host, order.port)).await {
+        Some(Ok(socket)) => socket,
+        Some(Err(error)) => return Err(ConnectError::Dial(error.to_string().into())),
+        None => return Err(ConnectError::Timeout("connecting")),
+    };
+    let mut request = CancelRequest::new(order, socket, deadline);
+    let mut alarm = Alarm::default();
+    poll_fn(|cx| {
+        loop {
+            match request.drive(&mut TaskIo(cx), shared.now()) {
+                CancelTurn::Wait(deadline) => {
+                    if !alarm.set(shared, deadline, cx) {
+                        return Poll::Pending;
+                    }
+                }
+                CancelTurn::Done(result) => return Poll::Ready(result),
+            }
+        }
+    })
+    .await
 }
 
 async fn within<F: Future>(limit: Option<Duration>, future: F) -> Option<F::Output> {

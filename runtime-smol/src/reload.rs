@@ -13,11 +13,13 @@ use tracing_subscriber::reload::Handle;
 
 use crate::files;
 use crate::shared::Shared;
+use crate::tls::TlsSources;
 
 /// What reloading needs to know of the start.
 pub(crate) struct Reloader {
     pub(crate) inputs: Inputs,
     pub(crate) watch: Watch,
+    pub(crate) tls: TlsSources,
     pub(crate) level: Handle<LevelFilter, Registry>,
 }
 
@@ -55,10 +57,10 @@ async fn wait(shared: &Shared, due: Option<Duration>) -> bool {
 }
 
 fn reload(shared: &Arc<Shared>, reloader: &mut Reloader) {
-    let Reloader { inputs, watch, level } = reloader;
+    let Reloader { inputs, watch, tls, level } = reloader;
     let present = shared.with_hub(|hub, _| hub.context().clone());
     watch.load_begins();
-    let loaded = boot::reload(inputs, &mut |path| files::read_watched(watch, path), &present);
+    let loaded = boot::reload(inputs, &mut |path| files::read_watched(watch, path), tls, &present);
     watch.load_ends(loaded.is_ok());
     let outcome = loaded.map_err(|error| error.text).and_then(|(context, notices)| {
         let new_level = log_level(&context.settings, inputs.cli.debug);

@@ -24,6 +24,7 @@ use crate::reload::{Reloader, reload_when_due};
 use crate::shared::Shared;
 use crate::signals::Signals;
 use crate::tasks::random;
+use crate::tls::TlsSources;
 use crate::tools::Terminal;
 use crate::{files, listen};
 
@@ -50,15 +51,16 @@ pub(crate) fn main() -> ExitCode {
     cli.find_key_file(&|name| std::env::var(name).ok());
     let inputs = Inputs { cli, environment: std::env::vars_os().collect(), seed: random() };
     let mut watch = Watch::default();
+    let mut tls = TlsSources::default();
     let mut read = |path: &str| files::read_watched(&mut watch, path);
-    let (context, notices) = match boot(&inputs, &mut read) {
+    let (context, notices) = match boot(&inputs, &mut read, &mut tls) {
         Ok(Boot::Serve(context, notices)) => (context, notices),
         Ok(Boot::Print(text)) => return print(&mut io::stdout(), &text, 0),
         Err(error) => return print(&mut io::stderr(), &error.text, error.exit_code),
     };
     let level = log_to_stderr(log_level(&context.settings, inputs.cli.debug));
     log_notices(&notices);
-    let reloader = Reloader { inputs, watch, level };
+    let reloader = Reloader { inputs, watch, tls, level };
     let served = runtime(&context.settings).and_then(|executor| {
         // A task of its own: otherwise every event of whatever client would poll it.
         let served = executor.spawn(serve(context, reloader, executor.clone()));

@@ -199,14 +199,14 @@ impl<S> AuthQuery<S> {
             let mut progress = false;
             while self.written < self.output.len() {
                 let rest = self.output.get(self.written..).unwrap_or_default();
-                match io.write(&mut link.socket, &[IoSlice::new(rest)]) {
+                match link.socket.write(io, &[IoSlice::new(rest)]) {
                     Transfer::Bytes(n) => self.written += n,
                     Transfer::Blocked => break,
                     Transfer::Closed => return Err(AuthQueryError::Closed),
                 }
                 progress = true;
             }
-            match io.read(&mut link.socket, link.input.room(buffers)) {
+            match link.socket.read(io, link.input.room(buffers)) {
                 Transfer::Bytes(n) => {
                     link.input.filled(n);
                     self.parse(link)?;
@@ -398,6 +398,7 @@ mod tests {
             server,
             host: BackendHost::Tcp("db".to_owned()),
             port: 5432,
+            tls: crate::tls::Tls::default(),
             identity: Arc::new(identity),
             secret: None,
             must_be_primary: false,
@@ -410,7 +411,7 @@ mod tests {
         let timeout = Some(Duration::from_secs(5));
         let order = AuthOrder { login, link: None, reused: false, task, timeout };
         let key = BackendKey { pid: 1, key: CancelKey::new(&[1; 4]).unwrap() };
-        let link = Box::new(Link::new(server, (), key, Params::new(), 1));
+        let link = Box::new(Link::new(server, crate::tls::Wire::plain(()), key, Params::new(), 1));
         AuthQuery::new(&order, link, Instant::ORIGIN)
     }
 

@@ -5,6 +5,7 @@ use crate::cli;
 use crate::config::{BackendHost, ListenAddress};
 use crate::hba::{ConnectionFacts, Method, Transport};
 use crate::passwd::StoredPassword;
+use crate::tls::tests::Files as TlsFiles;
 
 /// The environment of the minimal Deployment for Pgpool-II on Kubernetes.
 const DEPLOYMENT: [(&str, &str); 14] = [
@@ -51,9 +52,11 @@ fn loaded(
         Some(&"denied") => Err("permission denied".to_owned()),
         text => Ok(text.map(|text| (*text).to_owned())),
     };
-    let (context, notices) = load(&inputs, &mut read, None).map_err(|error| error.text)?;
+    let (context, notices) =
+        load(&inputs, &mut read, &mut TlsFiles::default(), None).map_err(|error| error.text)?;
     // A reload of the same comes to the same, but for what is said of the command line.
-    let (again, of_reload) = reload(&inputs, &mut read, &context).map_err(|error| error.text)?;
+    let (again, of_reload) = reload(&inputs, &mut read, &mut TlsFiles::default(), &context)
+        .map_err(|error| error.text)?;
     assert_eq!(context.settings.needs_restart(&again.settings), [""; 0]);
     assert_eq!(context.files, again.files);
     let mut expected = notices.clone();
@@ -235,12 +238,19 @@ fn a_mounted_certificate_turns_tls_on() {
         [("tls/tls.key", "tls/tls.crt"), ("certs/server.key", "certs/server.crt")]
     {
         let (key, certificate) = (format!("/config/{key}"), format!("/config/{certificate}"));
-        let files =
-            [("/config/pgpool.conf", text.as_str()), (&key, "denied"), (&certificate, "PEM")];
+        let files = [
+            ("/config/pgpool.conf", text.as_str()),
+            (&key, include_str!("../tls/tests/files/key.pem")),
+            (&certificate, include_str!("../tls/tests/files/version_3.pem")),
+        ];
         let settings = accepted("pgweir -n", &[], &files).context.settings;
         assert!(settings.ssl);
         assert_eq!(settings.value("ssl_key"), Some(key.as_str()));
         assert_eq!(settings.value("ssl_cert"), Some(certificate.as_str()));
+        // What is there and cannot be read is a fault.
+        let denied = [files[0], (&key, "denied"), files[2]];
+        let error = loaded("pgweir -n", &[], &denied).unwrap_err();
+        assert_eq!(error, format!("ssl_key: {key} cannot be read: permission denied"));
         // One half is none.
         let configuration = accepted("pgweir -n", &[], &files[..2]);
         assert!(!configuration.context.settings.ssl);
@@ -287,7 +297,8 @@ fn every_fault_is_told_at_once() {
 #[test]
 fn check_says_where_each_value_comes_from() {
     let inputs = inputs("pgweir --check -o max_pool=2", &DEPLOYMENT);
-    let Boot::Print(report) = boot(&inputs, &mut |_| Ok(None)).unwrap() else {
+    let Boot::Print(report) = boot(&inputs, &mut |_| Ok(None), &mut TlsFiles::default()).unwrap()
+    else {
         panic!("it is to be printed")
     };
     for line in [
@@ -302,7 +313,9 @@ fn check_says_where_each_value_comes_from() {
     // The file of a Deployment can be checked where its environment is not at hand.
     let inputs = self::inputs("pgweir --check -f f", &[]);
     let mut read = |path: &str| Ok((path == "f").then(|| "port = 1\n".to_owned()));
-    let Boot::Print(report) = boot(&inputs, &mut read).unwrap() else { panic!("printed") };
+    let Boot::Print(report) = boot(&inputs, &mut read, &mut TlsFiles::default()).unwrap() else {
+        panic!("printed")
+    };
     assert!(report.contains("# f: no backend is configured"), "{report}");
 }
 
@@ -321,10 +334,11 @@ fn a_file_that_is_gone_stops_a_reload() {
             Ok(text.map(|(_, text)| (*text).to_owned()))
         }
     };
-    let (context, _) = load(&inputs, &mut without(""), None).unwrap();
-    assert!(reload(&inputs, &mut without(""), &context).is_ok());
+    let (context, _) = load(&inputs, &mut without(""), &mut TlsFiles::default(), None).unwrap();
+    assert!(reload(&inputs, &mut without(""), &mut TlsFiles::default(), &context).is_ok());
     for (gone, _) in all {
-        let error = reload(&inputs, &mut without(gone), &context).unwrap_err();
+        let error =
+            reload(&inputs, &mut without(gone), &mut TlsFiles::default(), &context).unwrap_err();
         assert_eq!(error.text, format!("could not read {gone}: it is gone"));
     }
 }
@@ -358,9 +372,10 @@ fn encrypted_accounts_need_the_key() {
             let text = if path == "/key" { key } else { (path == config.0).then_some(config.1) };
             Ok(text.map(str::to_owned))
         };
-        let outcome = load(&inputs, &mut read, None).map(|(context, notices)| {
-            plain(&Configuration { context, notices }, "bob").unwrap_or_default()
-        });
+        let outcome =
+            load(&inputs, &mut read, &mut TlsFiles::default(), None).map(|(context, notices)| {
+                plain(&Configuration { context, notices }, "bob").unwrap_or_default()
+            });
         let outcome = outcome.map_err(|error| error.text);
         let outcome = outcome.as_ref().map(String::as_str).map_err(String::as_str);
         assert_eq!(outcome, wanted);

@@ -137,10 +137,7 @@ impl<S> Lookup<S> {
         match turn {
             Ok(None) => LookupTurn::Wait(self.deadline),
             Ok(Some(digest)) => {
-                let mut goodbye = Vec::new();
-                encode::terminate(&mut goodbye);
-                // Whether it goes out does not matter: the socket is closed either way.
-                let _: Transfer = io.write(&mut self.link.socket, &[IoSlice::new(&goodbye)]);
+                self.link.say_goodbye(io);
                 LookupTurn::Done(Ok(digest))
             }
             Err(error) => LookupTurn::Done(Err(error)),
@@ -158,7 +155,7 @@ impl<S> Lookup<S> {
         }
         while self.written < self.output.len() {
             let rest = self.output.get(self.written..).unwrap_or_default();
-            match io.write(&mut self.link.socket, &[IoSlice::new(rest)]) {
+            match self.link.socket.write(io, &[IoSlice::new(rest)]) {
                 Transfer::Bytes(n) => self.written += n,
                 Transfer::Blocked => break,
                 Transfer::Closed => return Err(LookupError::Closed),
@@ -168,7 +165,7 @@ impl<S> Lookup<S> {
             if let Some(digest) = self.parse()? {
                 return Ok(Some(digest));
             }
-            match io.read(&mut self.link.socket, self.link.input.room(buffers)) {
+            match self.link.socket.read(io, self.link.input.room(buffers)) {
                 Transfer::Bytes(n) => self.link.input.filled(n),
                 Transfer::Blocked => return Ok(None),
                 Transfer::Closed => return Err(LookupError::Closed),
@@ -338,7 +335,7 @@ mod tests {
         {
             params.set(name.as_bytes(), value.as_bytes()).unwrap();
         }
-        let link = Box::new(Link::new(id, (), key, params, 1));
+        let link = Box::new(Link::new(id, crate::tls::Wire::plain(()), key, params, 1));
         Lookup::new(&order(most), link, Instant::ORIGIN)
     }
 

@@ -22,7 +22,7 @@ pub use error::{ConfigError, ConfigErrors, Level, Notice, Origin, Problem};
 pub use load::{Given, Loaded, Sources, load, load_sources};
 pub use settings::{
     Backend, BackendFlags, BackendHost, ClusteringMode, DisableLoadBalanceOnWrite, ListenAddress,
-    LogLevel, PoolMode, Settings, TransactionReads,
+    LogLevel, PoolMode, ServerTlsMode, Settings, TransactionReads,
 };
 pub use value::{FlagWords, Value};
 

@@ -96,6 +96,23 @@ pub enum TransactionReads {
     Primary,
 }
 
+/// What is asked of connections to servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServerTlsMode {
+    /// As Pgpool-II: with `ssl`, TLS where the server has it.
+    Auto,
+    /// No TLS.
+    Disable,
+    /// TLS where the server has it.
+    Prefer,
+    /// TLS.
+    Require,
+    /// TLS, and a certificate that a known authority has signed.
+    VerifyCa,
+    /// That, for the name that was dialled.
+    VerifyFull,
+}
+
 /// A severity, the least first, in the order of `log_min_messages`: LOG stands between ERROR and
 /// FATAL, as in PostgreSQL's server log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,8 +180,38 @@ pub struct Settings {
     pub auth_cache_time: Duration,
     /// How long a client waits for the answer that its login has failed.
     pub auth_failure_delay: Duration,
-    /// What the file says about TLS; it has no effect yet.
+    /// TLS for clients. This and what follows of it is made into a [`Tls`](crate::tls::Tls) by
+    /// [`tls::load`](crate::tls::load).
     pub ssl: bool,
+    /// The file of the private key. This and the other files are relative to the directory of
+    /// `pgpool.conf`.
+    pub ssl_key: Option<String>,
+    /// The file of the certificate and its chain.
+    pub ssl_cert: Option<String>,
+    /// The file of authorities.
+    pub ssl_ca_cert: Option<String>,
+    /// A directory of such files.
+    pub ssl_ca_cert_dir: Option<String>,
+    /// The file of revocation lists for client certificates.
+    pub ssl_crl_file: Option<String>,
+    /// Cipher suites of TLS 1.2, in OpenSSL's words.
+    pub ssl_ciphers: String,
+    /// Whether the order of cipher suites here counts, rather than the client's.
+    pub ssl_prefer_server_ciphers: bool,
+    /// Curves of the key exchange, in OpenSSL's words.
+    pub ssl_ecdh_curve: String,
+    /// The command that prints the passphrase of the key.
+    pub ssl_passphrase_command: Option<String>,
+    /// TLS to servers.
+    pub server_tls_mode: ServerTlsMode,
+    /// Whether TLS to servers begins without asking.
+    pub server_tls_direct: bool,
+    /// The file of authorities for servers, if it is another one.
+    pub server_tls_ca_file: Option<String>,
+    /// The file of the certificate to show to servers, if it is another one.
+    pub server_tls_cert: Option<String>,
+    /// The file of the key of `server_tls_cert`, if it is another one.
+    pub server_tls_key: Option<String>,
     /// The file for the process id, relative to the directory of `pgpool.conf`.
     pub pid_file_name: Option<String>,
 
@@ -453,6 +500,27 @@ impl Settings {
             auth_cache_time: v.duration("weir_auth_cache_time", None),
             auth_failure_delay: v.duration("weir_auth_failure_delay", None),
             ssl: v.bool("ssl"),
+            ssl_key: v.some_text("ssl_key", None),
+            ssl_cert: v.some_text("ssl_cert", None),
+            ssl_ca_cert: v.some_text("ssl_ca_cert", None),
+            ssl_ca_cert_dir: v.some_text("ssl_ca_cert_dir", None),
+            ssl_crl_file: v.some_text("ssl_crl_file", None),
+            ssl_ciphers: v.text("ssl_ciphers", None),
+            ssl_prefer_server_ciphers: v.bool("ssl_prefer_server_ciphers"),
+            ssl_ecdh_curve: v.text("ssl_ecdh_curve", None),
+            ssl_passphrase_command: v.some_text("ssl_passphrase_command", None),
+            server_tls_mode: match v.word("weir_server_tls_mode") {
+                "disable" => ServerTlsMode::Disable,
+                "prefer" => ServerTlsMode::Prefer,
+                "require" => ServerTlsMode::Require,
+                "verify-ca" => ServerTlsMode::VerifyCa,
+                "verify-full" => ServerTlsMode::VerifyFull,
+                _ => ServerTlsMode::Auto,
+            },
+            server_tls_direct: v.word("weir_server_tls_negotiation") == "direct",
+            server_tls_ca_file: v.some_text("weir_server_tls_ca_file", None),
+            server_tls_cert: v.some_text("weir_server_tls_cert", None),
+            server_tls_key: v.some_text("weir_server_tls_key", None),
             pid_file_name: v.some_text("pid_file_name", None),
             connection_cache: v.bool("connection_cache"),
             num_init_children,

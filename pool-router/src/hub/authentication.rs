@@ -272,9 +272,10 @@ impl<S, D: Clone> Hub<S, D> {
         let Check { user, database, secret, attempt, .. } = check;
         let (user, database, secret) = (user.clone(), database.clone(), secret.clone());
         let attempt = *attempt;
-        let Some(login) = self.plan_for_asking(user, database, secret, attempt, ticket) else {
+        let Some(mut login) = self.plan_for_asking(user, database, secret, attempt, ticket) else {
             return;
         };
+        login.tls = login.tls.without_certificate();
         let task = AuthTask::Login;
         let order = AuthOrder { login, reused: false, link: None, task, timeout: None };
         self.commands.push_back(Command::Authenticate(Box::new(order)));
@@ -299,6 +300,7 @@ impl<S, D: Clone> Hub<S, D> {
         let name = (b"application_name".as_slice().into(), b"pgweir".as_slice().into());
         let identity = Identity { user, database, parameters: vec![name], credential: None };
         Some(LoginPlan {
+            tls: self.context.tls.clone(),
             // Of no pool.
             server: ServerId { node, index: u32::MAX, generation: ticket },
             host: backend.host.clone(),

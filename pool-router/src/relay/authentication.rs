@@ -128,6 +128,7 @@ impl<S> Relay<S> {
         let asks = matches!(method, HbaMethod::Md5 | HbaMethod::ScramSha256)
             && stored.is_none()
             && context.settings.authenticator().is_some();
+        let end_point = self.local_end_point();
         let Some(startup) = self.startup() else { return };
         startup.who.method = Some(method);
         let mut secret = stored;
@@ -148,8 +149,11 @@ impl<S> Relay<S> {
         let entropy = auth_entropy(&startup.entropy, context.mock_seed);
         let user = &identity.user;
         let auth = match method {
-            HbaMethod::Reject | HbaMethod::Cert => return,
-            HbaMethod::Trust => ServerAuth::new(AuthMethod::Trust, user, None, entropy),
+            HbaMethod::Reject => return,
+            // The certificate has shown who the client is.
+            HbaMethod::Trust | HbaMethod::Cert => {
+                ServerAuth::new(AuthMethod::Trust, user, None, entropy)
+            }
             _ if collects => ServerAuth::collect_cleartext(user),
             HbaMethod::Password => ServerAuth::new(AuthMethod::Password, user, secret, entropy),
             HbaMethod::Md5 => {
@@ -177,6 +181,10 @@ impl<S> Relay<S> {
                 };
                 ServerAuth::new(AuthMethod::ScramSha256, user, secret, entropy).with_mock(mock)
             }
+        };
+        let auth = match end_point {
+            Some(end_point) => auth.with_channel_binding(end_point),
+            None => auth,
         };
         startup.stage = Stage::Auth(Box::new(auth));
         let mut out = Vec::new();
@@ -207,7 +215,7 @@ impl<S> Relay<S> {
                 Transport::Local => HbaTransport::Local,
                 Transport::Tcp { peer, .. } => HbaTransport::Tcp(peer),
             },
-            tls: false,
+            tls: self.is_encrypted(),
             database: &database,
             user: &user,
             local_addrs: &local_addrs,
@@ -216,15 +224,20 @@ impl<S> Relay<S> {
             Transport::Local => "[local]".to_owned(),
             Transport::Tcp { peer, .. } => peer.to_canonical().to_string(),
         };
+        let encryption = if self.is_encrypted() { "SSL encryption" } else { "no encryption" };
         let who =
-            format!("host \"{host}\", user \"{user}\", database \"{database}\", no encryption");
+            format!("host \"{host}\", user \"{user}\", database \"{database}\", {encryption}");
         let record = hba.decide(&facts);
         let message = match record.map(|record| record.method) {
             Some(HbaMethod::Reject) => format!("pool_hba.conf rejects connection for {who}"),
-            Some(HbaMethod::Cert) => {
-                "the authentication method of the matching pool_hba.conf entry is not available"
-                    .to_owned()
-            }
+            // As PostgreSQL: the common name is the role, letter for letter.
+            Some(HbaMethod::Cert) => match self.peer_name() {
+                Some(peer) if peer.common_name.as_deref() == Some(&*user) => {
+                    return Some(HbaMethod::Cert);
+                }
+                Some(_) => format!("certificate authentication failed for user \"{user}\""),
+                None => "connection requires a valid client certificate".to_owned(),
+            },
             Some(method) => return Some(method),
             None => format!("no pool_hba.conf entry for {who}"),
         };

@@ -14,7 +14,7 @@
 //! and what one client occupies is bounded whatever passes through.
 //!
 //! # Files
-//! `startup` logs a client in, `authentication` finds out who it is; `query` and `extended` send its
+//! `startup` logs a client in, `encryption` begins TLS, `authentication` finds out who it is; `query` and `extended` send its
 //! statements where they belong, which `place` sees to; `reply` takes the servers' answers, `heal`
 //! asks again what a server refused. `demand` is what a statement needs, `statements` knows what is
 //! prepared, `names` and `shared` what of it is shared with other clients, `transaction` what is open;
@@ -24,6 +24,7 @@
 
 mod authentication;
 mod demand;
+mod encryption;
 mod extended;
 mod facts;
 mod farewell;
@@ -70,6 +71,7 @@ use crate::prepared::Library;
 use crate::route::{AfterWrite, Balancer};
 use crate::rules::FunctionMemo;
 use crate::tally::Tally;
+use crate::tls::Wire;
 
 use demand::{Change, Demand};
 use heal::Occasion;
@@ -136,7 +138,7 @@ impl fmt::Debug for Entropy {
 /// The client's side.
 #[derive(Debug)]
 struct ClientSide<S> {
-    socket: Option<S>,
+    socket: Option<Wire<S>>,
     transport: Transport,
     framer: FrontendFramer,
     input: InBuf,
@@ -408,7 +410,7 @@ impl<S> Relay<S> {
         Self {
             id,
             client: ClientSide {
-                socket: Some(socket),
+                socket: Some(Wire::plain(socket)),
                 transport,
                 framer: FrontendFramer::new(FRAME_LIMITS),
                 input: InBuf::default(),
@@ -724,7 +726,7 @@ impl<S> Relay<S> {
         if asked || !link.input.has_room() {
             return false;
         }
-        match io.read(&mut link.socket, link.input.room(buffers)) {
+        match link.socket.read(io, link.input.room(buffers)) {
             Transfer::Bytes(n) => {
                 link.input.filled(n);
                 true
@@ -750,8 +752,11 @@ impl<S> Relay<S> {
         {
             return false;
         }
+        if self.is_encrypting() {
+            return self.encrypt(io, now);
+        }
         let Some(socket) = &mut self.client.socket else { return false };
-        match io.read(socket, self.client.input.room(buffers)) {
+        match socket.read(io, self.client.input.room(buffers)) {
             Transfer::Bytes(n) => {
                 self.client.input.filled(n);
                 true
@@ -792,7 +797,7 @@ impl<S> Relay<S> {
                     if pieces.is_empty() {
                         return (0, Transfer::Blocked);
                     }
-                    let moved = io.write(socket, pieces);
+                    let moved = socket.write(io, pieces);
                     (if let Transfer::Bytes(n) = moved { n } else { 0 }, moved)
                 });
                 match moved {
@@ -816,7 +821,7 @@ impl<S> Relay<S> {
                 if pieces.is_empty() {
                     return (0, Transfer::Blocked);
                 }
-                let moved = io.write(socket, pieces);
+                let moved = socket.write(io, pieces);
                 (if let Transfer::Bytes(n) = moved { n } else { 0 }, moved)
             });
             match moved {
@@ -829,6 +834,9 @@ impl<S> Relay<S> {
             }
         }
         if matches!(self.phase, Phase::Closing) && self.client.output.is_empty() {
+            if let Some(socket) = &mut self.client.socket {
+                socket.close(io);
+            }
             self.client_lost(now);
             return true;
         }

@@ -8,7 +8,7 @@
 //!   |         |        |           exist
 //!   |         |        +- `authentication`: who the client is, as pool_hba.conf or the servers say
 //!   |         +- num_init_children sessions at a time; later ones wait
-//!   +- SSLRequest and GSSENCRequest are answered N; CancelRequest is passed on
+//!   +- SSLRequest and GSSENCRequest are answered (`encryption`); CancelRequest is passed on
 //! ```
 
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 
 use super::authentication::{Farewell, Who};
+use super::encryption::EncryptionStage;
 use super::pause::Pause;
 use super::place::set_parameter;
 use super::query::SETUP;
@@ -39,9 +40,6 @@ use crate::identity::{Identity, Parameter, Requested, TRACKED};
 use crate::ids::{NodeId, PoolKey};
 use crate::login::ConnectError;
 use crate::pool::FailureKind;
-
-/// Requests for encryption that are answered before the client must get on with it.
-const MAX_ENCRYPTION_REQUESTS: u8 = 2;
 
 /// The newest protocol version spoken here.
 const NEWEST: ProtocolVersion = ProtocolVersion::V3_2;
@@ -78,6 +76,8 @@ enum CatalogueWait {
 #[derive(Debug)]
 pub(super) enum Stage {
     Packet,
+    /// TLS is being begun.
+    Encryption(EncryptionStage),
     Place,
     /// The hub, or a server through it, is asked about the client.
     Asking,
@@ -95,7 +95,31 @@ pub(super) enum Stage {
 impl Startup {
     /// Whether it is not known yet what the client wants.
     pub(super) fn is_silent(&self) -> bool {
-        matches!(self.stage, Stage::Packet)
+        matches!(self.stage, Stage::Packet | Stage::Encryption(_))
+    }
+
+    /// How far TLS is that is being begun.
+    pub(super) fn encryption(&self) -> Option<EncryptionStage> {
+        match self.stage {
+            Stage::Encryption(stage) => Some(stage),
+            _ => None,
+        }
+    }
+
+    /// TLS is being begun; `None`: it is not any more.
+    pub(super) fn set_encryption(&mut self, stage: Option<EncryptionStage>) {
+        self.stage = stage.map_or(Stage::Packet, Stage::Encryption);
+    }
+
+    /// Counts a request for encryption; returns how many there were before it.
+    pub(super) fn encryption_asked(&mut self) -> u8 {
+        let before = self.encryption_requests;
+        self.encryption_requests = before.saturating_add(1);
+        before
+    }
+
+    pub(super) fn encryption_requests(&self) -> u8 {
+        self.encryption_requests
     }
 
     /// Whether it was not decided yet how the client is to show who it is.
@@ -135,7 +159,11 @@ impl<S> Relay<S> {
                 Stage::Auth(_) => self.read_password(),
                 Stage::Welcome { setting: true } => self.welcome_set(),
                 Stage::Welcome { setting: false } => self.welcome_server_found(),
-                Stage::Place | Stage::Asking | Stage::Failed(_) | Stage::Identity => false,
+                Stage::Encryption(_)
+                | Stage::Place
+                | Stage::Asking
+                | Stage::Failed(_)
+                | Stage::Identity => false,
             };
             if !moved {
                 break;
@@ -153,7 +181,7 @@ impl<S> Relay<S> {
         let packet = match parse_initial(input) {
             Ok(Initial::Need { .. }) => return false,
             Ok(Initial::DirectTls) => {
-                self.client_lost(now);
+                self.begin_direct_tls(now);
                 return true;
             }
             Ok(Initial::Packet { packet, consumed }) => (packet, consumed),
@@ -164,15 +192,11 @@ impl<S> Relay<S> {
             }
         };
         match packet {
-            (StartupPacket::SslRequest | StartupPacket::GssEncRequest, consumed) => {
+            (request @ (StartupPacket::SslRequest | StartupPacket::GssEncRequest), consumed) => {
+                let is_ssl = matches!(request, StartupPacket::SslRequest);
+                let followed = input.len() > consumed;
                 self.drop_input(consumed);
-                let Some(startup) = self.startup() else { return false };
-                startup.encryption_requests += 1;
-                if startup.encryption_requests > MAX_ENCRYPTION_REQUESTS {
-                    self.client_lost(now);
-                } else {
-                    self.client.output.own(|out| out.push(b'N'));
-                }
+                self.answer_encryption_request(is_ssl, followed, now);
             }
             (StartupPacket::Cancel { pid, key }, _) => {
                 self.wants.cancel_by_key = Some((pid, key.into()));

@@ -19,6 +19,7 @@ use crate::hba::Hba;
 use crate::hub::Shutdown;
 use crate::passwd::PoolPasswd;
 use crate::rules::Rules;
+use crate::tls::Tls;
 
 /// Servers and clients have no more accidents from here on.
 const HEALED: Duration = Duration::from_millis(400);
@@ -141,6 +142,7 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
         rules: Rules::default(),
         hba,
         passwords: PoolPasswd::default(),
+        tls: Tls::default(),
         mock_seed: [7; 32],
     };
     // Clients that hold one connection and wait for another may wait for each other.
@@ -315,6 +317,7 @@ impl Scripted {
             passwords: line
                 .and_then(|line| PoolPasswd::parse("pool_passwd", &line, None).ok())
                 .unwrap_or_default(),
+            tls: Tls::default(),
             mock_seed: [7; 32],
         };
         let wires = Wires {

@@ -28,6 +28,7 @@ use crate::login::{ConnectError, Login, LoginPlan, LoginTurn};
 use crate::relay::{Entropy, Relay, Transport, Turn};
 use crate::rules::Rules;
 use crate::sizes::size;
+use crate::tls::Tls;
 
 use questions::Question;
 
@@ -969,6 +970,7 @@ impl World {
             passwords: present.passwords.clone(),
             pcp_users: present.pcp_users.clone(),
             files: present.files.clone(),
+            tls: Tls::default(),
             mock_seed: present.mock_seed,
         };
         if let Err(error) = self.hub.reload(Arc::new(context), self.scene.now) {

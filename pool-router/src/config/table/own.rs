@@ -104,6 +104,25 @@ pub(super) static TABLE: &[Parameter] = rows! {
      them as writing.";
     "weir_learned_writers_expire" Global, S, "3600", Restart, Verdict::Honoured,
     "How long each of them is remembered. 0: for ever.";
+    "weir_server_tls_mode" Global, words(&["auto", "disable", "prefer", "require", "verify-ca",
+    "verify-full"]), "auto", Reload, Verdict::Honoured,
+    "TLS to servers, in the words of libpq's sslmode: prefer takes it where the server has it, the \
+     next ones insist on it, verify-ca also on a certificate of a known authority, verify-full also \
+     on the name in backend_hostname. auto is what Pgpool-II does: prefer with ssl on, and then no \
+     certificate that ssl_ca_cert does not vouch for where that is set; else disable. Unix sockets \
+     have no TLS.";
+    "weir_server_tls_negotiation" Global, words(&["postgres", "direct"]), "postgres", Reload,
+    Verdict::Honoured,
+    "How TLS to servers begins: by asking, or at once with ALPN, which PostgreSQL 17 and later \
+     understand.";
+    "weir_server_tls_ca_file" Global, TEXT, "", Reload, Verdict::Honoured,
+    "The authorities for servers, PEM, relative to the directory of pgpool.conf. Empty: ssl_ca_cert \
+     and ssl_ca_cert_dir.";
+    "weir_server_tls_cert" Global, TEXT, "", Reload, Verdict::Honoured,
+    "The certificate to show to servers that ask for one, PEM. Empty: ssl_cert, where its authority \
+     is among those that the server names.";
+    "weir_server_tls_key" Global, TEXT, "", Reload, Verdict::Honoured,
+    "The key of weir_server_tls_cert, PEM. Empty: it is in that file.";
 };
 
 /// A pause of zero would be a busy loop.

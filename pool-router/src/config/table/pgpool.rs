@@ -11,8 +11,6 @@ const LEVELS: Kind = Kind::Enum {
     aliases: &[("debug", "debug2")],
 };
 
-const TLS: &str = "TLS is not built yet: clients that ask for it are answered that there is none, \
-     and servers are spoken to in plain text";
 const PCP: &str = "the PCP port is not built yet";
 const STATIC: &str = "pgweir serves all clients in one process";
 const RELATIONSHIPS: &str = "from its first write on a transaction stays on the primary, and with it \
@@ -86,21 +84,36 @@ pub(super) static TABLE: &[Parameter] = rows! {
     ignored("pgweir stays in the foreground and writes no pid file"),
     "The file for the process id, relative to the directory of pgpool.conf; empty is none.";
 
-    "ssl" Global, BOOL, "off", Restart, warned(&[], TLS),
-    "TLS to clients and servers.";
-    "ssl_key" Global, TEXT, "", Restart, ignored(TLS), "Private key, PEM.";
-    "ssl_cert" Global, TEXT, "", Restart, ignored(TLS), "Certificate chain, PEM.";
-    "ssl_ca_cert" Global, TEXT, "", Restart, ignored(TLS), "CA certificates, PEM.";
-    "ssl_ca_cert_dir" Global, TEXT, "", Restart, ignored(TLS), "Directory of CA certificates.";
-    "ssl_crl_file" Global, TEXT, "", Restart, ignored(TLS), "Revoked client certificates.";
-    "ssl_ciphers" Global, TEXT, "HIGH:MEDIUM:+3DES:!aNULL", Restart, ignored(TLS),
-    "Cipher suites up to TLS 1.2.";
-    "ssl_prefer_server_ciphers" Global, BOOL, "off", Restart, ignored(TLS),
-    "Choose the cipher suite by the server's order.";
-    "ssl_ecdh_curve" Global, TEXT, "prime256v1", Restart, ignored(TLS), "Key exchange curve.";
-    "ssl_dh_params_file" Global, TEXT, "", Restart, ignored(TLS), "Key exchange parameters.";
-    "ssl_passphrase_command" Global, TEXT, "", Restart, ignored(TLS),
-    "Command that prints the passphrase of the key.";
+    "ssl" Global, BOOL, "off", Reload, Verdict::Honoured,
+    "TLS: for clients that ask for it, and to servers as weir_server_tls_mode says. Without ssl_key \
+     and ssl_cert a key and a self-signed certificate are made at the start.";
+    "ssl_key" Global, TEXT, "", Reload, Verdict::Honoured,
+    "The private key, PEM, relative to the directory of pgpool.conf. Whether it may be encrypted: \
+     see ssl_passphrase_command.";
+    "ssl_cert" Global, TEXT, "", Reload, Verdict::Honoured,
+    "The certificate with the chain behind it, PEM.";
+    "ssl_ca_cert" Global, TEXT, "", Reload, Verdict::Honoured,
+    "Authorities, PEM. Where set, clients are asked for a certificate, and one that they show must \
+     be signed by one of these. For servers see weir_server_tls_mode.";
+    "ssl_ca_cert_dir" Global, TEXT, "", Reload, Verdict::Honoured,
+    "A directory of further such files; all files in it are read, whatever their names.";
+    "ssl_crl_file" Global, TEXT, "", Reload, Verdict::Honoured,
+    "Certificate revocation lists, PEM, one for each authority: client certificates that are on one \
+     are refused, and so are those of an authority that has none.";
+    "ssl_ciphers" Global, TEXT, "HIGH:MEDIUM:+3DES:!aNULL", Reload, Verdict::Honoured,
+    "Cipher suites of TLS 1.2, in OpenSSL's words. There are only those with ECDHE and AES-GCM or \
+     ChaCha20-Poly1305; others that the list names are passed over.";
+    "ssl_prefer_server_ciphers" Global, BOOL, "off", Reload, Verdict::Honoured,
+    "Choose the cipher suite by the order here rather than by the client's.";
+    "ssl_ecdh_curve" Global, TEXT, "prime256v1", Reload, Verdict::Honoured,
+    "Curves of the key exchange: X25519, prime256v1, secp384r1, separated by colons. The default \
+     stands for all of them.";
+    "ssl_dh_params_file" Global, TEXT, "", Reload,
+    ignored("keys are exchanged by elliptic curves only, which need no such parameters"),
+    "Key exchange parameters.";
+    "ssl_passphrase_command" Global, TEXT, "", Reload, Verdict::Honoured,
+    "A shell command that prints the passphrase of ssl_key, if that is an encrypted PKCS #8 key; %p \
+     in it stands for a prompt. It runs whenever the key is loaded.";
 
     "connection_cache" Global, BOOL, "on", Reload, Verdict::Honoured,
     "Keep server connections for the next client.";
