@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
+use crate::pki::Pki;
 use crate::raw_client::{Address, DEADLINE, RawClient, Row};
 use crate::tools::{Guard, Installation, SetupError, free_port, signal};
 
@@ -26,7 +27,11 @@ pub const CLEAR_USER: &str = "clear_user";
 pub const SCRAM_ROLES: &str = "scram_roles";
 /// Role with a password that the servers do not ask for.
 pub const TRUSTED_USER: &str = "trusted_user";
-/// Password of those four.
+/// Role that the servers ask for a SCRAM-SHA-256 exchange, and let in by TLS only.
+pub const TLS_USER: &str = "tls_user";
+/// Role that the servers ask for a client certificate.
+pub const CERT_USER: &str = "cert_user";
+/// Password of those who have one.
 pub const SECRET: &str = "secret";
 
 /// How long a condition that the servers must reach by themselves may take.
@@ -107,6 +112,7 @@ pub struct Cluster {
     databases: AtomicU32,
     folders: AtomicU32,
     guard: Guard,
+    pki: Pki,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -121,6 +127,10 @@ local  all         md5_user                md5
 local  all         clear_user              password
 local  all         +scram_roles            scram-sha-256
 local  all         all                     trust
+hostssl all        tls_user   127.0.0.1/32 scram-sha-256
+host   all         tls_user   127.0.0.1/32 reject
+hostssl all        cert_user  127.0.0.1/32 cert
+host   all         cert_user  127.0.0.1/32 reject
 host   all         scram_user 127.0.0.1/32 scram-sha-256
 host   all         md5_user   127.0.0.1/32 md5
 host   all         clear_user 127.0.0.1/32 password
@@ -184,6 +194,9 @@ impl Cluster {
                 Err(e) => return Err(SetupError::io(base.display())(e)),
             }
         };
+        let pki_folder = base.join("pki");
+        installation.create_folder(&pki_folder).map_err(SetupError::io("pki"))?;
+        let pki = Pki::create(&installation, &pki_folder)?;
         let guard = Self::guard(&installation, &base)?;
         let server = || {
             let statements = Arc::new(Statements::default());
@@ -196,6 +209,7 @@ impl Cluster {
             databases: AtomicU32::new(0),
             folders: AtomicU32::new(0),
             guard,
+            pki,
         };
         cluster.init_primary()?;
         cluster.first_start(Node::Primary)?;
@@ -236,7 +250,14 @@ impl Cluster {
         let config = folder.join("postgresql.conf");
         let mut file =
             fs::OpenOptions::new().append(true).open(&config).map_err(SetupError::io("config"))?;
-        file.write_all(SETTINGS.as_bytes()).map_err(SetupError::io(config.display()))?;
+        let ssl = format!(
+            "ssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\nssl_ca_file = '{}'\n",
+            self.pki.certificate("server").display(),
+            self.pki.key("server").display(),
+            self.pki.certificate("root").display(),
+        );
+        let settings = [SETTINGS, &ssl].concat();
+        file.write_all(settings.as_bytes()).map_err(SetupError::io(config.display()))?;
         fs::write(folder.join("pg_hba.conf"), HBA).map_err(SetupError::io("pg_hba.conf"))
     }
 
@@ -254,6 +275,8 @@ impl Cluster {
              CREATE ROLE {SCRAM_ROLES};
              SET password_encryption = 'scram-sha-256';
              CREATE ROLE {SCRAM_USER} LOGIN PASSWORD '{SECRET}';
+             CREATE ROLE {TLS_USER} LOGIN PASSWORD '{SECRET}';
+             CREATE ROLE {CERT_USER} LOGIN;
              CREATE ROLE {CLEAR_USER} LOGIN PASSWORD '{SECRET}';
              CREATE ROLE {TRUSTED_USER} LOGIN PASSWORD '{SECRET}';
              SET password_encryption = 'md5';
@@ -354,6 +377,12 @@ impl Cluster {
     /// File that the server's messages are copied to.
     pub fn log_path(&self, node: Node) -> PathBuf {
         self.base.join(format!("{}.log", node.folder()))
+    }
+
+    /// The certificates of this cluster and of whoever meets it. Both servers have TLS, for those
+    /// who ask for it.
+    pub fn pki(&self) -> &Pki {
+        &self.pki
     }
 
     /// The programs that this cluster runs on.

@@ -17,13 +17,16 @@ use std::time::Duration;
 
 pub mod cluster;
 pub mod drivers;
+pub mod pki;
 pub mod proxy;
 pub mod raw_client;
 pub mod scenarios;
+mod tls;
 pub mod tools;
 pub mod wire;
 
 pub use cluster::{Cluster, Node, Shutdown};
+pub use pki::Pki;
 pub use proxy::{Config, Mode, Proxy};
 pub use raw_client::{Address, RawClient};
 
@@ -162,6 +165,17 @@ macro_rules! suite {
                 shutdown::another_process_takes_over,
                 reload::bad_files_change_nothing,
                 reload::swapped_links_are_noticed,
+                tls::psql_sslmodes,
+                tls::self_signed_certificate,
+                tls::hba_sees_the_truth,
+                tls::client_certificates,
+                tls::servers_that_insist,
+                tls::servers_verified,
+                tls::data_in_clear_from_clients,
+                tls::data_in_clear_from_servers,
+                tls::direct,
+                tls::slow_reader,
+                tls::bad_files_are_named,
             );
         }
     };
@@ -269,6 +283,8 @@ macro_rules! suite {
             reload::signal_applies_settings,
             reload::load_through_reloads,
             backpressure::slow_reader,
+            tls::pgbench,
+            tls::cancel,
         );
     };
     (@tests $program:expr, $mode:ident, $($topic:ident::$name:ident),* $(,)?) => {

@@ -11,7 +11,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::wire;
+use rustls::{ClientConnection, StreamOwned};
+
+use crate::{tls, wire};
 
 /// How long a client waits for a byte before it calls the other side hung.
 pub const DEADLINE: Duration = Duration::from_secs(40);
@@ -36,6 +38,7 @@ impl Address {
 enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
 }
 
 impl Stream {
@@ -43,6 +46,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream,
             Self::Unix(stream) => stream,
+            Self::Tls(stream) => stream,
         }
     }
 
@@ -50,6 +54,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream,
             Self::Unix(stream) => stream,
+            Self::Tls(stream) => stream,
         }
     }
 }
@@ -235,6 +240,38 @@ impl RawClient {
             key: Vec::new(),
             parameters: BTreeMap::new(),
         })
+    }
+
+    /// Goes on within TLS, with this ALPN protocol if it is not empty, and without a look at the
+    /// server's certificate. Returns it after the handshake.
+    ///
+    /// # Errors
+    /// Those of the handshake.
+    pub fn encrypt(self, protocol: &str) -> std::io::Result<Self> {
+        let Stream::Tcp(mut stream) = self.stream else {
+            panic!("TLS goes over TCP");
+        };
+        assert_eq!(self.start, self.unread.len(), "bytes in clear are left");
+        let mut connection = tls::connection(protocol);
+        while connection.is_handshaking() || connection.wants_write() {
+            connection.complete_io(&mut stream)?;
+        }
+        let stream = Stream::Tls(Box::new(StreamOwned::new(connection, stream)));
+        Ok(Self { stream, ..self })
+    }
+
+    /// Asks for TLS, gets it, and logs in without a password.
+    ///
+    /// # Panics
+    /// When any of that is refused.
+    pub fn connect_encrypted(address: &Address, user: &str, database: &str) -> Self {
+        let mut client = Self::open(address);
+        client.send(&wire::untagged(wire::SSL_REQUEST, &[]));
+        assert_eq!(client.byte(), Some(b'S'));
+        let mut client = client.encrypt("").unwrap_or_else(|e| panic!("no TLS: {e}"));
+        client.send(&wire::startup(wire::PROTOCOL_3_0, &[("user", user), ("database", database)]));
+        client.finish_login().unwrap_or_else(|fault| panic!("{user} is refused: {fault:?}"));
+        client
     }
 
     /// Logs in without a password.

@@ -112,6 +112,11 @@ impl Installation {
     /// Creates a folder that the servers' account owns.
     pub(crate) fn create_folder(&self, path: &Path) -> std::io::Result<()> {
         fs::create_dir(path)?;
+        self.give(path)
+    }
+
+    /// Makes a file the servers' account's own.
+    pub(crate) fn give(&self, path: &Path) -> std::io::Result<()> {
         match self.account {
             None => Ok(()),
             Some(account) => std::os::unix::fs::chown(path, Some(account.uid), Some(account.gid)),

@@ -28,6 +28,7 @@ pub mod routing;
 pub mod settings;
 pub mod shutdown;
 pub mod startup;
+pub mod tls;
 pub mod transactions;
 pub mod vanish;
 
