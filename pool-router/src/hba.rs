@@ -84,6 +84,18 @@ pub enum Method {
     Cert,
 }
 
+/// What a TLS client certificate has to be, beside the method; `clientcert` in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientCertificate {
+    /// None is needed.
+    #[default]
+    NotNeeded,
+    /// `verify-ca`: issued by an authority that is trusted.
+    VerifyCa,
+    /// `verify-full`: issued so, and to a common name that is the user's.
+    VerifyFull,
+}
+
 /// A line of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
@@ -99,6 +111,9 @@ pub struct Record {
     pub address: AddressMatch,
     /// What is asked of the client.
     pub method: Method,
+    /// What its certificate has to be. Always [`ClientCertificate::VerifyFull`] with
+    /// [`Method::Cert`].
+    pub certificate: ClientCertificate,
 }
 
 /// How a client is connected.
@@ -312,11 +327,26 @@ pub enum HbaProblem {
     #[error("method `cert` needs TLS; accepted: in a hostssl record")]
     CertWithoutTls,
     /// Something behind the method.
-    #[error("option `{found}`; accepted: no option, as none of the methods {METHODS} has one")]
+    #[error("option `{found}`; accepted: clientcert=verify-ca or clientcert=verify-full")]
     Option {
         /// The option's name; its value may be a secret.
         found: String,
     },
+    /// `clientcert` with a value that it cannot have.
+    #[error("clientcert={found}; accepted: verify-ca, verify-full (only that with method cert)")]
+    ClientCertificate {
+        /// The value.
+        found: String,
+    },
+    /// `clientcert` without TLS.
+    #[error("clientcert needs TLS; accepted: in a hostssl record")]
+    ClientCertificateWithoutTls,
+    /// `map`.
+    #[error(
+        "option `map`: there are no user name maps here; accepted: certificates whose common \
+             name is the user's"
+    )]
+    Map,
     /// A line continued with a backslash.
     #[error("a line cannot be continued with a backslash; accepted: one record on one line")]
     Continuation,

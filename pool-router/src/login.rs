@@ -120,9 +120,16 @@ impl ConnectError {
             return;
         }
         let (code, hint) = match self {
+            Self::Auth(AuthError::StaleKeys) => (
+                SqlState::INVALID_PASSWORD,
+                Some("The role's password has changed since the client logged in: log in again."),
+            ),
             Self::Auth(_) => (
                 SqlState::INVALID_AUTHORIZATION,
-                Some("Give the role's password to the proxy, in the file that pool_passwd names."),
+                Some(
+                    "Give the role's password to the proxy, in the file that pool_passwd names, or \
+                     name a role that may ask the servers for it (weir_auth_user).",
+                ),
             ),
             _ => (SqlState::UNABLE_TO_CONNECT, None),
         };

@@ -4,8 +4,8 @@ use core::net::IpAddr;
 use std::sync::Arc;
 
 use super::{
-    AddressMatch, ConnectionType, DatabaseItem, HbaError, HbaProblem, MAX_FILE_DEPTH, MAX_RECORDS,
-    Method, Network, Record, UserItem,
+    AddressMatch, ClientCertificate, ConnectionType, DatabaseItem, HbaError, HbaProblem,
+    MAX_FILE_DEPTH, MAX_RECORDS, Method, Network, Record, UserItem,
 };
 use crate::config::{Level, Notice, Origin};
 
@@ -152,20 +152,20 @@ fn record(
     };
     let method = single(fields.next(), "method", form)?;
     let method = keep(method_of(&method.text, connection), problems);
+    let mut certificate = match method {
+        Some(Method::Cert) => ClientCertificate::VerifyFull,
+        _ => ClientCertificate::NotNeeded,
+    };
     // Options of a refused method say nothing new.
-    if method.is_some() {
+    if let Some(method) = method {
         for option in fields.flatten() {
-            let found = option.text.split('=').next().unwrap_or_default().to_owned();
-            problems.push(if found == "\\" {
-                HbaProblem::Continuation
-            } else {
-                HbaProblem::Option { found }
-            });
+            let option = keep(client_certificate(&option.text, method, connection), problems);
+            certificate = option.unwrap_or(certificate);
         }
     }
     Ok(match (address, method) {
         (Some(address), Some(method)) if problems.is_empty() => {
-            Some(Record { origin, connection, databases, users, address, method })
+            Some(Record { origin, connection, databases, users, address, method, certificate })
         }
         _ => None,
     })
@@ -335,6 +335,32 @@ fn method_of(text: &str, connection: ConnectionType) -> Result<Method, HbaProble
     }
 }
 
+/// The one option that there is.
+fn client_certificate(
+    text: &str,
+    method: Method,
+    connection: ConnectionType,
+) -> Result<ClientCertificate, HbaProblem> {
+    match text.split_once('=') {
+        Some(("clientcert", _)) if connection != ConnectionType::HostSsl => {
+            Err(HbaProblem::ClientCertificateWithoutTls)
+        }
+        Some(("clientcert", "verify-full")) => Ok(ClientCertificate::VerifyFull),
+        Some(("clientcert", "verify-ca")) if method != Method::Cert => {
+            Ok(ClientCertificate::VerifyCa)
+        }
+        Some(("clientcert", found)) => {
+            Err(HbaProblem::ClientCertificate { found: found.to_owned() })
+        }
+        Some(("map", _)) => Err(HbaProblem::Map),
+        _ if text == "\\" => Err(HbaProblem::Continuation),
+        other => {
+            let found = other.map_or(text, |(name, _)| name).to_owned();
+            Err(HbaProblem::Option { found })
+        }
+    }
+}
+
 /// Warns of records that let anybody in from elsewhere.
 pub(super) fn notices(records: &[Record]) -> Vec<Notice> {
     records
@@ -397,6 +423,20 @@ mod tests {
             from => Transport::Tcp(from.parse().unwrap()),
         };
         ConnectionFacts { transport, tls, database, user, local_addrs: &[] }
+    }
+
+    #[test]
+    fn certificates() {
+        use ClientCertificate::{NotNeeded, VerifyCa, VerifyFull};
+        for (line, certificate) in [
+            ("hostssl all all all md5", NotNeeded),
+            ("hostssl all all all md5 clientcert=verify-ca", VerifyCa),
+            ("hostssl all all all trust clientcert=verify-full", VerifyFull),
+            ("hostssl all all all cert", VerifyFull),
+            ("hostssl all all all cert clientcert=verify-full", VerifyFull),
+        ] {
+            assert_eq!(hba(line).records()[0].certificate, certificate, "{line}");
+        }
     }
 
     #[test]
@@ -520,7 +560,16 @@ mod tests {
             ),
             ("host all all all MD5", HbaProblem::UnknownMethod { found: word("MD5") }),
             ("host all all all cert", HbaProblem::CertWithoutTls),
-            ("host all all all md5 clientcert=1", HbaProblem::Option { found: word("clientcert") }),
+            ("host all all all md5 clientcert=verify-ca", HbaProblem::ClientCertificateWithoutTls),
+            (
+                "hostssl all all all md5 clientcert=1",
+                HbaProblem::ClientCertificate { found: word("1") },
+            ),
+            (
+                "hostssl all all all cert clientcert=verify-ca",
+                HbaProblem::ClientCertificate { found: word("verify-ca") },
+            ),
+            ("hostssl all all all cert map=names", HbaProblem::Map),
             ("host all all all md5 word", HbaProblem::Option { found: word("word") }),
             ("host all all all \\\nmd5", HbaProblem::Continuation),
             (

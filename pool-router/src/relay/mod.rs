@@ -46,7 +46,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pgwire_core::auth::{DeriveJob, DerivedKey};
+use pgwire_core::auth::{AuthError, DeriveJob, DerivedKey};
 use pgwire_core::cancel::BackendKey;
 use pgwire_core::encode::{self, ErrorResponse, Severity};
 use pgwire_core::frame::FrontendFramer;
@@ -981,7 +981,9 @@ impl<S> Relay<S> {
         if !matches!(self.phase, Phase::Ready) {
             return;
         }
-        if error.kind() == FailureKind::Unreachable
+        // A standby may not have heard yet of a password that has changed.
+        let lags = matches!(**error, ConnectError::Auth(AuthError::StaleKeys));
+        if (error.kind() == FailureKind::Unreachable || lags)
             && self.session.balancer.skip(node, self.context.settings.primary_node())
         {
             // A read that its standby cannot take goes elsewhere, at the latest to the primary.
