@@ -11,6 +11,7 @@
 //! looks into neither.
 
 mod authentication;
+mod census;
 mod drain;
 mod operations;
 mod reload;
@@ -43,8 +44,11 @@ use crate::tls::Tls;
 pub use drain::{Service, Shutdown};
 pub use reload::NotASuccessor;
 
-use authentication::Asking;
 pub(crate) use authentication::{AskError, Checked};
+pub(crate) use census::LoginRefused;
+
+use authentication::Asking;
+use census::Census;
 use drain::Life;
 use operations::Paused;
 
@@ -185,6 +189,7 @@ pub struct Hub<S, D> {
     deadline: Option<Instant>,
     shutdown: Option<Shutdown>,
     paused: Paused,
+    census: Census,
 }
 
 impl<S, D: Clone> Hub<S, D> {
@@ -214,6 +219,7 @@ impl<S, D: Clone> Hub<S, D> {
             deadline: None,
             shutdown: None,
             paused: Paused::default(),
+            census: Census::default(),
         }
     }
 
@@ -430,7 +436,7 @@ impl<S, D: Clone> Hub<S, D> {
     }
 
     /// Finds or makes the identity of a client that has shown who it is, and registers its cancel
-    /// key. `proved` are keys that its proof has revealed. `None`: too many identities.
+    /// key. `proved` are keys that its proof has revealed.
     pub(crate) fn log_in(
         &mut self,
         client: ClientId,
@@ -439,19 +445,23 @@ impl<S, D: Clone> Hub<S, D> {
         proved: Option<&ScramKeys>,
         key: CancelKey,
         now: Instant,
-    ) -> Option<(PoolKey, Option<Arc<Cell>>)> {
-        let id = self.intern(identity)?;
+    ) -> Result<(PoolKey, Option<Arc<Cell>>), LoginRefused> {
+        let id = self.intern(identity).ok_or(LoginRefused::Identities)?;
+        if self.client_mut(client).is_none() {
+            return Err(LoginRefused::Identities);
+        }
+        self.census.enter(identity, &self.settings)?;
         if let Some(keys) = proved {
             self.asking.credentials.proved(&identity.user, keys);
         }
-        let entry = self.identity_mut(id)?;
+        let entry = self.identity_mut(id).ok_or(LoginRefused::Identities)?;
         if secret.is_some() {
             entry.secret = secret;
         }
         entry.users += 1;
         let exists = entry.base.is_some();
         let pool_key = PoolKey { group: entry.group, identity: id };
-        let entry = self.client_mut(client)?;
+        let entry = self.client_mut(client).ok_or(LoginRefused::Identities)?;
         entry.key = Some(key);
         entry.pool_key = Some(pool_key);
         let cell = self.catalogues.client_came(&identity.database, exists, now);
@@ -462,7 +472,7 @@ impl<S, D: Clone> Hub<S, D> {
         if self.paused.contains(&identity.database) {
             self.tell_paused(client, true);
         }
-        Some((pool_key, cell))
+        Ok((pool_key, cell))
     }
 
     /// Whether the login of a client is to wait for its database's catalogue. If so its doorbell
@@ -639,10 +649,11 @@ impl<S, D: Clone> Hub<S, D> {
         let gone = self.clients.remove(index);
         self.asking.credentials.client_left(client);
         if let Some(key) = gone.pool_key {
-            if gone.catalogued
-                && let Some(identity) = self.identity_of(key)
-            {
-                self.catalogues.client_left(&identity.database, client);
+            if let Some(identity) = self.identity_of(key) {
+                self.census.leave(&identity);
+                if gone.catalogued {
+                    self.catalogues.client_left(&identity.database, client);
+                }
             }
             self.drop_user(key.identity);
         }

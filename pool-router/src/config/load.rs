@@ -7,10 +7,11 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::error::{ConfigError, ConfigErrors, Level, Notice, Origin, Problem};
+use super::overrides::{ACCEPTED, Override};
 use super::scan::{Assignment, scan};
 use super::settings::{Backend, BackendFlags, BackendHost, Settings};
 use super::table::{self, Found, Kind, Parameter, Verdict};
-use super::value::{FlagWords, HIDDEN, Key, Stored, Value, Values};
+use super::value::{FlagWords, HIDDEN, Key, Stored, Value, Values, split_list};
 use super::{MAX_INCLUDE_DEPTH, MAX_INCLUDES};
 use crate::rules::Rules;
 
@@ -505,6 +506,7 @@ impl Loader<'_> {
             self.errors.push(ConfigError { origin, problem: Problem::NothingToListenOn });
         }
         self.check_rules(settings);
+        self.check_overrides(settings);
         let balanced = settings.load_balance_mode && !settings.backends.is_empty();
         if balanced && settings.backends.iter().all(|node| node.weight == 0.0) {
             self.notice(
@@ -516,6 +518,26 @@ impl Loader<'_> {
 }
 
 impl Loader<'_> {
+    /// What differs for single databases and users.
+    fn check_overrides(&mut self, settings: &Settings) {
+        for name in ["weir_database_overrides", "weir_user_overrides"] {
+            for entry in split_list(settings.value(name).unwrap_or_default(), ';') {
+                if let Err(reason) = Override::parse(&entry) {
+                    let origin = settings.origin(name).cloned();
+                    self.errors.push(ConfigError {
+                        origin: origin.unwrap_or_else(|| self.whole.clone()),
+                        problem: Problem::InvalidEntry {
+                            name,
+                            entry: format!("`{entry}`: "),
+                            reason: reason.to_owned(),
+                            accepted: ACCEPTED,
+                        },
+                    });
+                }
+            }
+        }
+    }
+
     /// The lists that route statements and sessions.
     fn check_rules(&mut self, settings: &Settings) {
         let whole = self.whole.clone();

@@ -10,6 +10,7 @@
 
 mod error;
 mod load;
+mod overrides;
 pub mod reference;
 mod scan;
 mod settings;
@@ -20,6 +21,7 @@ mod value;
 
 pub use error::{ConfigError, ConfigErrors, Level, Notice, Origin, Problem};
 pub use load::{Given, Loaded, Sources, load, load_sources};
+pub use overrides::{ClientLimits, GroupLimits, Override};
 pub use settings::{
     Backend, BackendFlags, BackendHost, ClusteringMode, DisableLoadBalanceOnWrite, ListenAddress,
     LogLevel, PoolMode, ServerTlsMode, Settings, TransactionReads,

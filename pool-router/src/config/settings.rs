@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use super::error::Origin;
 use super::load::{DEFAULT_BACKEND_PORT, DEFAULT_BACKEND_PORT_TEXT};
+use super::overrides::{Both, ClientLimits, GroupLimits, Override};
 use super::table::{self, Change, Found, parameters};
 use super::value::{HIDDEN, Stored, Values};
 
@@ -250,6 +251,35 @@ pub struct Settings {
     pub workers: Option<u16>,
     /// How long a client may wait for a server connection.
     pub query_wait_timeout: Option<Duration>,
+    /// How long until a waiting client is told.
+    pub query_wait_notify: Option<Duration>,
+    /// Clients that may wait per node, user and database; `None`: any number.
+    pub max_queue: Option<u32>,
+    /// How long a statement or batch may take.
+    pub query_timeout: Option<Duration>,
+    /// How long a transaction may take.
+    pub transaction_timeout: Option<Duration>,
+    /// How long a client may be idle in a transaction.
+    pub idle_transaction_timeout: Option<Duration>,
+    /// Server connections beyond `pool_size` for those who have waited.
+    pub reserve_pool_size: u32,
+    /// How long before those are used. May be zero.
+    pub reserve_pool_timeout: Duration,
+    /// Server connections per node and user; 0: no bound.
+    pub max_user_connections: u32,
+    /// Server connections per node and database; 0: no bound.
+    pub max_database_connections: u32,
+    /// Clients of one user; 0: no bound.
+    pub max_user_clients: u32,
+    /// Clients of one database; 0: no bound.
+    pub max_database_clients: u32,
+    /// Server connections of a node that may be on their way; `None`: any number.
+    pub max_concurrent_logins: Option<u32>,
+    /// What differs for single databases. Entries that cannot be read are left out;
+    /// [`load`](super::load) refuses them.
+    pub database_overrides: Vec<Override>,
+    /// What differs for single users, likewise.
+    pub user_overrides: Vec<Override>,
     /// How long a server connection may be unused. Is `connection_life_time` where the file sets
     /// only that.
     pub server_idle_timeout: Option<Duration>,
@@ -386,6 +416,56 @@ impl Settings {
     #[must_use]
     pub fn backend(&self, id: u16) -> Option<&Backend> {
         self.nodes().map(|(_, node)| node).find(|node| node.id == id)
+    }
+
+    /// How long things may take for a client.
+    #[must_use]
+    pub fn client_limits(&self, user: &[u8], database: &[u8]) -> ClientLimits {
+        let own = self.overrides(user, database);
+        ClientLimits {
+            idle: own.time(|it| it.client_idle_limit, self.client_idle_limit),
+            query_wait: own.time(|it| it.query_wait_timeout, self.query_wait_timeout),
+            query: own.time(|it| it.query_timeout, self.query_timeout),
+            transaction: own.time(|it| it.transaction_timeout, self.transaction_timeout),
+            idle_transaction: own
+                .time(|it| it.idle_transaction_timeout, self.idle_transaction_timeout),
+        }
+    }
+
+    /// The bounds of the pools of a user and database.
+    #[must_use]
+    pub fn group_limits(&self, user: &[u8], database: &[u8]) -> GroupLimits {
+        let own = self.overrides(user, database);
+        let pool_size = own.number(|it| it.pool_size, self.pool_size).max(1);
+        GroupLimits {
+            pool_size,
+            min_pool_size: own.number(|it| it.min_pool_size, self.min_pool_size).min(pool_size),
+            reserve_pool_size: own.number(|it| it.reserve_pool_size, self.reserve_pool_size),
+        }
+    }
+
+    /// Server connections per node, and clients, that a user may have in all; 0: no bound.
+    #[must_use]
+    pub fn user_caps(&self, user: &[u8]) -> (u32, u32) {
+        let own = Both([find(&self.user_overrides, user), None]);
+        (
+            own.number(|it| it.max_connections, self.max_user_connections),
+            own.number(|it| it.max_clients, self.max_user_clients),
+        )
+    }
+
+    /// Server connections per node, and clients, that a database may have in all; 0: no bound.
+    #[must_use]
+    pub fn database_caps(&self, database: &[u8]) -> (u32, u32) {
+        let own = Both([find(&self.database_overrides, database), None]);
+        (
+            own.number(|it| it.max_connections, self.max_database_connections),
+            own.number(|it| it.max_clients, self.max_database_clients),
+        )
+    }
+
+    fn overrides(&self, user: &[u8], database: &[u8]) -> Both<'_> {
+        Both([find(&self.user_overrides, user), find(&self.database_overrides, database)])
     }
 
     /// The value of any parameter as the file writes it, or its default; `name` carries the node
@@ -541,6 +621,21 @@ impl Settings {
             reload_check_interval: v.duration("weir_reload_check_interval", None),
             workers: Some(v.port("weir_workers", None)).filter(|n| *n != 0),
             query_wait_timeout: v.limit("weir_query_wait_timeout", None),
+            query_wait_notify: v.limit("weir_query_wait_notify", None),
+            max_queue: Some(v.int("weir_max_queue", None)).filter(|n| *n != 0),
+            query_timeout: v.limit("weir_query_timeout", None),
+            transaction_timeout: v.limit("weir_transaction_timeout", None),
+            idle_transaction_timeout: v.limit("weir_idle_transaction_timeout", None),
+            reserve_pool_size: v.int("weir_reserve_pool_size", None),
+            reserve_pool_timeout: v.duration("weir_reserve_pool_timeout", None),
+            max_user_connections: v.int("weir_max_user_connections", None),
+            max_database_connections: v.int("weir_max_database_connections", None),
+            max_user_clients: v.int("weir_max_user_clients", None),
+            max_database_clients: v.int("weir_max_database_clients", None),
+            max_concurrent_logins: Some(v.int("weir_max_concurrent_logins", None))
+                .filter(|n| *n != 0),
+            database_overrides: overrides(&v.list("weir_database_overrides")),
+            user_overrides: overrides(&v.list("weir_user_overrides")),
             server_idle_timeout: if v.is_set("connection_life_time")
                 && !v.is_set("weir_server_idle_timeout")
             {
@@ -622,4 +717,12 @@ impl Settings {
             values,
         }
     }
+}
+
+fn find<'a>(all: &'a [Override], name: &[u8]) -> Option<&'a Override> {
+    all.iter().find(|entry| entry.name.as_bytes() == name)
+}
+
+fn overrides(items: &[String]) -> Vec<Override> {
+    items.iter().filter_map(|item| Override::parse(item).ok()).collect()
 }

@@ -23,6 +23,7 @@
 //! [`BUFFER_SIZE`]: crate::buffers::BUFFER_SIZE
 
 mod authentication;
+mod clocks;
 mod demand;
 mod encryption;
 mod extended;
@@ -73,6 +74,7 @@ use crate::rules::FunctionMemo;
 use crate::tally::Tally;
 use crate::tls::Wire;
 
+use clocks::Clocks;
 use demand::{Change, Demand};
 use heal::Occasion;
 use parameters::Parameters;
@@ -167,6 +169,8 @@ enum Phase {
 enum Timer {
     Authentication,
     LoginFailed,
+    /// The client is told that it waits; and when its statement is refused.
+    QueueNotice(Option<Instant>),
     QueueWait,
     ClientIdle,
     Flush,
@@ -389,6 +393,9 @@ pub struct Relay<S> {
     /// What is to be taken over when nothing is under way.
     next: Option<Box<Next>>,
     pause: Pause,
+    clocks: Option<Box<Clocks>>,
+    idle_limit: Option<Duration>,
+    wait_limit: Option<Duration>,
     /// A server refused a reset.
     reset_failed: bool,
 }
@@ -471,6 +478,9 @@ impl<S> Relay<S> {
             doorbell: false,
             next: None,
             pause: Pause::Off,
+            clocks: None,
+            idle_limit: settings.client_idle_limit,
+            wait_limit: settings.query_wait_timeout,
             reset_failed: false,
             context,
         }
@@ -515,7 +525,7 @@ impl<S> Relay<S> {
         for _ in 0..MAX_ROUNDS {
             self.handle_timer(now);
             if self.is_still() {
-                return Turn::Wait(self.timer.map(|(at, _)| at));
+                return Turn::Wait(self.deadline());
             }
             let mut progress = self.read_server(io, buffers, now);
             progress |= self.read_client(io, buffers, now);
@@ -531,7 +541,7 @@ impl<S> Relay<S> {
                 return Turn::Service;
             }
             if !progress {
-                return Turn::Wait(self.timer.map(|(at, _)| at));
+                return Turn::Wait(self.deadline());
             }
         }
         Turn::Yield
@@ -667,7 +677,7 @@ impl<S> Relay<S> {
                     self.wants.release.push(link);
                     return;
                 }
-                self.stop_timer(Timer::QueueWait);
+                self.stop_wait_timers();
                 let mut link = link;
                 link.settings = self.session.parameters.fresh_version();
                 link.repeating = false;
@@ -678,7 +688,7 @@ impl<S> Relay<S> {
                 if self.waiting.take_if(|waiting| *waiting == node).is_none() {
                     return;
                 }
-                self.stop_timer(Timer::QueueWait);
+                self.stop_wait_timers();
                 self.refused(node, &error);
             }
             Event::Found(found) => self.password_found(found),
@@ -693,15 +703,15 @@ impl<S> Relay<S> {
 
     fn start_waiting(&mut self, node: NodeId, now: Instant) {
         self.waiting = Some(node);
-        if self.timer.is_none()
-            && let Some(limit) = self.settings().query_wait_timeout
-        {
-            self.timer = Some((now + limit, Timer::QueueWait));
-        }
+        self.set_wait_timers(now);
     }
 
     fn stop_timer(&mut self, which: Timer) {
         self.timer.take_if(|(_, timer)| *timer == which);
+    }
+
+    fn stop_wait_timers(&mut self) {
+        self.timer.take_if(|(_, timer)| matches!(timer, Timer::QueueWait | Timer::QueueNotice(_)));
     }
 
     fn settings(&self) -> &Settings {
@@ -847,7 +857,7 @@ impl<S> Relay<S> {
     /// that left something to write.
     fn settle(&mut self, now: Instant) -> bool {
         match self.phase {
-            Phase::Ready => {}
+            Phase::Ready => self.set_clocks(now),
             Phase::Gone => {
                 let before = self.active.is_some();
                 self.clean_up(now);
@@ -885,7 +895,7 @@ impl<S> Relay<S> {
             self.rest();
             if self.timer.is_none()
                 && self.pause == Pause::Off
-                && let Some(limit) = self.settings().client_idle_limit
+                && let Some(limit) = self.idle_limit
             {
                 self.timer = Some((now + limit, Timer::ClientIdle));
             }
@@ -909,6 +919,7 @@ impl<S> Relay<S> {
     }
 
     fn handle_timer(&mut self, now: Instant) {
+        self.check_clocks(now);
         let Some((_, timer)) = self.timer.take_if(|(at, _)| now >= *at) else { return };
         match timer {
             // All that is missing is what could be done without.
@@ -921,6 +932,12 @@ impl<S> Relay<S> {
                 );
             }
             Timer::LoginFailed => self.say_login_failed(),
+            Timer::QueueNotice(refuse) => {
+                self.timer = refuse.map(|at| (at, Timer::QueueWait));
+                self.tell_notice(
+                    "waiting for a server connection: all that there may be are in use",
+                );
+            }
             Timer::QueueWait => {
                 let Some(node) = self.waiting.take() else { return };
                 self.wants.withdraw = Some(node);
@@ -962,6 +979,16 @@ impl<S> Relay<S> {
                     &ErrorResponse { severity, code, message, detail: None, hint },
                 );
             });
+        }
+    }
+
+    /// Appends a notice likewise.
+    fn tell_notice(&mut self, message: &str) {
+        let between = self.active.as_ref().is_none_or(|link| link.framer.at_boundary());
+        if between && matches!(self.phase, Phase::Ready) {
+            let (severity, code) = (Severity::Notice, SqlState::SUCCESSFUL_COMPLETION);
+            let notice = ErrorResponse { severity, code, message, detail: None, hint: None };
+            self.client.output.own(|out| encode::notice_response(out, &notice));
         }
     }
 

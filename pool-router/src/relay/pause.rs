@@ -3,7 +3,7 @@
 use pgwire_core::txn::TransactionStatus;
 
 use super::transaction::Block;
-use super::{Phase, Relay, Timer};
+use super::{Phase, Relay};
 
 /// Where a client stands with a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl<S> Relay<S> {
                 self.wants.withdraw = Some(node);
             }
             self.wants.acquire = None;
-            self.stop_timer(Timer::QueueWait);
+            self.stop_wait_timers();
             self.session.chosen = None;
         }
         self.rest();

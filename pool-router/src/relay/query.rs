@@ -440,7 +440,7 @@ impl<S> Relay<S> {
         }
         if let Some(node) = self.waiting.take() {
             self.wants.withdraw = Some(node);
-            self.stop_timer(Timer::QueueWait);
+            self.stop_wait_timers();
             self.refuse_statement(
                 SqlState::QUERY_CANCELED,
                 "canceling statement due to user request",

@@ -54,7 +54,7 @@ impl<S> Relay<S> {
             self.wants.withdraw = Some(node);
         }
         self.wants.acquire = None;
-        self.stop_timer(Timer::QueueWait);
+        self.stop_wait_timers();
         self.session.chosen = None;
         self.session.head = None;
     }
@@ -114,6 +114,8 @@ impl<S> Relay<S> {
         session.known = (u64::MAX, None);
         if let Some(names) = names {
             session.balancer.settings_changed((old, new), &self.context.rules, names);
+            let limits = new.client_limits(names.user, names.database);
+            self.set_limits(limits);
         }
     }
 

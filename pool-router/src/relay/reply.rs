@@ -122,6 +122,11 @@ impl<S> Relay<S> {
         } else {
             None
         };
+        if status.is_some()
+            && let Some(clocks) = &mut self.clocks
+        {
+            clocks.answered();
+        }
         let verdict = match link.pipeline.received(tag, status) {
             Ok(verdict) => verdict,
             Err(error) => {

@@ -281,19 +281,20 @@ impl<S> Relay<S> {
         let identity: Identity = requested.identity.clone();
         let secret = startup.who.secret.take();
         let proved = startup.who.proved.take();
+        let limits = self.context.settings.client_limits(&identity.user, &identity.database);
         let Some(key) = cancel_key(startup) else { return };
         startup.stage = Stage::Welcome { setting: false };
         self.session.startup_level = identity.parameters.iter().find_map(isolation_level);
         match hub.log_in(self.id, &identity, secret, proved.as_ref(), key, now) {
-            Some((pool_key, catalogue)) => {
+            Ok((pool_key, catalogue)) => {
                 self.pool_key = Some(pool_key);
                 self.catalogue = catalogue;
+                self.set_limits(limits);
             }
-            None => self.fatal(
-                SqlState::TOO_MANY_CONNECTIONS,
-                "too many distinct combinations of user, database and startup parameters",
-                None,
-            ),
+            Err(refused) => {
+                let message = refused.message(&identity);
+                self.fatal(SqlState::TOO_MANY_CONNECTIONS, &message, None);
+            }
         }
     }
 

@@ -25,6 +25,40 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "Threads that serve clients. 0: one for every two processors, at least one.";
     "weir_query_wait_timeout" Global, S, "120", Reload, Verdict::Honoured,
     "How long a client may wait for a server connection before it gets an error. 0: for ever.";
+    "weir_query_wait_notify" Global, S, "5", Reload, Verdict::Honoured,
+    "A client that has waited so long for a server connection is told by a NOTICE. 0: it is not.";
+    "weir_max_queue" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
+    "Clients that may wait for server connections per node and (user, database); the next one is \
+     refused at once (53300). 0: any number.";
+    "weir_query_timeout" Global, S, "0", Reload, Verdict::Honoured,
+    "A client whose statement or batch takes longer is disconnected, and the statement cancelled. 0: \
+     it may take any time.";
+    "weir_transaction_timeout" Global, S, "0", Reload, Verdict::Honoured,
+    "A client whose transaction takes longer is disconnected. 0: it may take any time.";
+    "weir_idle_transaction_timeout" Global, S, "0", Reload, Verdict::Honoured,
+    "A client that is idle in a transaction for longer is disconnected. 0: never.";
+    "weir_reserve_pool_size" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
+    "Server connections per node and (user, database) beyond weir_pool_size, for clients that have \
+     waited for weir_reserve_pool_timeout.";
+    "weir_reserve_pool_timeout" Global, S, "5", Reload, Verdict::Honoured,
+    "How long a client waits before the reserve is used. 0: at once.";
+    "weir_max_user_connections" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
+    "Server connections per node and user. 0: no bound of its own.";
+    "weir_max_database_connections" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
+    "Server connections per node and database. 0: no bound of its own.";
+    "weir_max_user_clients" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
+    "Clients of one user; the next one is refused (53300). 0: no bound of its own.";
+    "weir_max_database_clients" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
+    "Clients of one database; the next one is refused (53300). 0: no bound of its own.";
+    "weir_max_concurrent_logins" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
+    "Server connections of a node that may be on their way at a time. 0: any number. After a failure \
+     it is one, and twice as many after each success.";
+    "weir_database_overrides" Global, SEMICOLONS, "", Reload, Verdict::Honoured,
+    "What differs for single databases: `name: pool_size=10 max_clients=100; ...`. Words: pool_size, \
+     min_pool_size, reserve_pool_size, max_connections, max_clients, client_idle_limit, \
+     query_wait_timeout, query_timeout, transaction_timeout, idle_transaction_timeout.";
+    "weir_user_overrides" Global, SEMICOLONS, "", Reload, Verdict::Honoured,
+    "The same for single users; what is said of a user beats what is said of the database.";
     "weir_server_idle_timeout" Global, S, "600", Reload, Verdict::Honoured,
     "A server connection unused for so long is closed. 0: never. Where only \
      connection_life_time is set, that value holds.";
