@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn the_report_is_a_configuration_again() {
-        let file = "backend_hostname0 = a\nbackend_port0 = 5432\nbackend_weight0 = 2\n\
+        let file = "backend_hostname0 = a\nbackend_weight0 = 2\nheartbeat_port3 = 9000\n\
                     log_line_prefix = '%m it''s: '\nreset_query_list = 'ABORT; DISCARD ALL'\n";
         let mut none = |path: &str| Err(path.to_owned());
         let first = load("pgpool.conf", file, &mut none).unwrap();
