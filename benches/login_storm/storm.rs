@@ -28,7 +28,7 @@ impl Session {
         let mut session = Self { stream };
         let mut out = Vec::new();
         let parameters = [(&b"user"[..], ROLE.as_bytes()), (b"database", DATABASE.as_bytes())];
-        encode::startup(&mut out, ProtocolVersion::V3_0, parameters.into_iter());
+        encode::startup(&mut out, ProtocolVersion::V3_0, parameters);
         let secret = match keys {
             Some(keys) => Secret::ScramKeys(keys),
             None => Secret::password(PASSWORD.as_bytes()),
