@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use pkcs8::EncryptedPrivateKeyInfoRef;
-use pkcs8::der::pem::PemLabel;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use pkcs5::EncryptionScheme;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
+use x509_cert::der::asn1::{AnyRef, OctetStringRef};
+use x509_cert::der::{self, Decode};
 use zeroize::Zeroizing;
 
 use super::certificate;
@@ -22,17 +25,15 @@ pub(super) fn parse(
 ) -> Result<PrivateKeyDer<'static>, String> {
     if let Some(block) = encrypted_block(text) {
         let phrase = passphrase()?;
-        let (_, document) = pkcs8::SecretDocument::from_pem(block)
-            .map_err(|error| format!("is no PEM file: {error}"))?;
-        let encrypted = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
+        let (scheme, data) = encrypted_key(&block)
             .map_err(|error| format!("holds no key that can be read: {error}"))?;
         // Which of both it is cannot be told apart.
-        let key = encrypted.decrypt(phrase.as_bytes()).map_err(|_| {
+        let key = scheme.decrypt(phrase.as_bytes(), data.as_bytes()).map_err(|_| {
             "cannot be decrypted: the passphrase is wrong, or the encryption is not one of PKCS #5 \
              with PBKDF2 or scrypt and AES"
                 .to_owned()
         })?;
-        return Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into());
+        return Ok(PrivatePkcs8KeyDer::from(key).into());
     }
     if text.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(
@@ -44,14 +45,18 @@ pub(super) fn parse(
         .map_err(|_| "holds no private key in PEM".to_owned())
 }
 
-/// The part of a PEM text that holds an encrypted key.
-fn encrypted_block(text: &str) -> Option<&str> {
-    let label = EncryptedPrivateKeyInfoRef::PEM_LABEL;
-    let begin = text.find(&format!("-----BEGIN {label}-----"))?;
-    let block = text.get(begin..)?;
-    let end = format!("-----END {label}-----");
-    let length = block.find(&end)? + end.len();
-    block.get(..length)
+/// The encrypted key in a PEM text, DER. Empty if it cannot be read.
+fn encrypted_block(text: &str) -> Option<Vec<u8>> {
+    let (_, block) = text.split_once("-----BEGIN ENCRYPTED PRIVATE KEY-----")?;
+    let (block, _) = block.split_once("-----END ENCRYPTED PRIVATE KEY-----").unwrap_or_default();
+    let base64: String = block.split_ascii_whitespace().collect();
+    Some(STANDARD.decode(base64).unwrap_or_default())
+}
+
+/// EncryptedPrivateKeyInfo (RFC 5958, 3).
+fn encrypted_key(document: &[u8]) -> der::Result<(EncryptionScheme, &OctetStringRef)> {
+    AnyRef::from_der(document)?
+        .sequence(|reader| Ok((EncryptionScheme::decode(reader)?, <&_>::decode(reader)?)))
 }
 
 /// The certificates in a PEM text.
