@@ -8,7 +8,7 @@
 //! The settings are part of it because PostgreSQL reads literals when it prepares: under another
 //! `TimeZone`, `'2020-01-01'::timestamptz` is another value.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -119,9 +119,32 @@ pub(crate) struct Library {
     used: Arc<AtomicU64>,
     /// The size at which those that nobody has any more are looked for.
     sweep_at: usize,
+    /// Those that some server has prepared, under the settings that are part of the key.
+    proven: BTreeSet<Key>,
 }
 
+/// Keys that a library remembers at most as proven.
+const MAX_PROVEN: usize = 10_000;
+
 impl Library {
+    /// A server has prepared it.
+    pub(crate) fn prove(&mut self, key: Key) {
+        if self.proven.len() >= MAX_PROVEN {
+            self.proven.clear();
+        }
+        self.proven.insert(key);
+    }
+
+    /// Whether a server has prepared it, and no change of the catalogue was seen since.
+    pub(crate) fn is_proven(&self, key: Key) -> bool {
+        self.proven.contains(&key)
+    }
+
+    /// The catalogue has changed: what could be prepared before may be refused now.
+    pub(crate) fn doubt(&mut self) {
+        self.proven.clear();
+    }
+
     /// Whether one with a body of this size could be added.
     pub(crate) fn has_room(&self, body: usize, limit: u64) -> bool {
         self.used.load(Ordering::Relaxed).saturating_add(cost(body)) <= limit
@@ -203,9 +226,9 @@ impl ServerStatements {
         self.sent.push_back((token, key));
     }
 
-    /// A Parse with this token has succeeded.
-    pub(crate) fn confirmed(&mut self, token: Token) {
-        let Some((_, key)) = self.sent.pop_front_if(|(sent, _)| *sent == token) else { return };
+    /// A Parse with this token has succeeded. Returns the statement that it has prepared.
+    pub(crate) fn confirmed(&mut self, token: Token) -> Option<Key> {
+        let (_, key) = self.sent.pop_front_if(|(sent, _)| *sent == token)?;
         // Unless it was sent anew meanwhile.
         if !self.sent.iter().any(|(_, later)| *later == key)
             && let Ok(at) = self.find(key)
@@ -214,6 +237,7 @@ impl ServerStatements {
         {
             entry.presence = Presence::Ready;
         }
+        Some(key)
     }
 
     /// Something has failed: what is not awaited any more was never prepared.

@@ -33,6 +33,9 @@ impl<S> Relay<S> {
                 }
             };
             let Head { demand, len: batch_len, .. } = head;
+            if self.answer_preparing(batch_len)? {
+                return Ok(Step::Done);
+            }
             if self.place(demand, batch_len) == Step::Hold {
                 self.session.head = Some(head);
                 return Ok(Step::Hold);
@@ -240,7 +243,7 @@ impl<S> Relay<S> {
     /// it must be seen. With it comes the length of the batch in bytes, as far as it was seen.
     fn peek_batch(&mut self) -> Result<Option<(Demand, usize)>, DecodeError> {
         self.session.demands.clear();
-        self.session.batch = BatchSeen::default();
+        self.session.batch = BatchSeen { prepares: true, ..BatchSeen::default() };
         let known = Known {
             catalogue: self.catalogue.as_deref(),
             context: &self.context,
@@ -293,6 +296,7 @@ impl<S> Relay<S> {
                         .or_else(|| self.session.statements.demand(bind.statement))
                         .unwrap_or(Demand::WRITE);
                     self.session.batch.names |= !bind.statement.is_empty();
+                    self.session.batch.prepares = false;
                     all = all.and(demand);
                     all.portal |= !bind.portal.is_empty();
                     if runs && matches!(demand.control, Control::Begin(_)) {
@@ -306,7 +310,10 @@ impl<S> Relay<S> {
                     all.portal |= Execute::parse(frame)?.max_rows > 0;
                     unrun = unrun.saturating_sub(1);
                 }
-                FrontendTag::DESCRIBE => self.session.batch.names |= frame.get(5) == Some(&b'S'),
+                FrontendTag::DESCRIBE => {
+                    self.session.batch.names |= frame.get(5) == Some(&b'S');
+                    self.session.batch.prepares = false;
+                }
                 FrontendTag::CLOSE => {}
                 FrontendTag::SYNC => {
                     self.session.batch.whole = true;

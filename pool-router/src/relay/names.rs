@@ -221,3 +221,9 @@ const OVERHEAD: u64 = 256;
 fn cost(size: usize) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX).saturating_add(OVERHEAD)
 }
+
+/// What a statement counts for [`Names::has_room`].
+pub(super) fn size(name: &[u8], body: usize) -> usize {
+    let overhead = usize::try_from(OVERHEAD).unwrap_or(usize::MAX);
+    name.len().saturating_add(body).saturating_add(overhead)
+}

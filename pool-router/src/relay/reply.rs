@@ -149,7 +149,9 @@ impl<S> Relay<S> {
             }
             Verdict::Completed(disposition, token) => {
                 if token != Token::default() {
-                    link.statements.confirmed(token);
+                    if let Some(key) = link.statements.confirmed(token) {
+                        self.session.library.get_or_insert_default().prove(key);
+                    }
                     self.session.statements.confirmed(token);
                     self.dropped_all(Some(token));
                 }
@@ -251,7 +253,11 @@ impl<S> Relay<S> {
             if self.is_settled() {
                 self.session.unsettled = None;
             }
-            if std::mem::take(&mut self.session.alters_catalogue) && self.catalogue.is_some() {
+            let altered = std::mem::take(&mut self.session.alters_catalogue);
+            if altered && let Some(library) = &mut self.session.library {
+                library.doubt();
+            }
+            if altered && self.catalogue.is_some() {
                 self.wants.catalogue_changed = true;
                 self.session.catalogue_change = None;
             }

@@ -10,15 +10,18 @@
 
 use pgwire_core::encode;
 use pgwire_core::error::DecodeError;
+use pgwire_core::frame::Seen;
 use pgwire_core::frontend::{Parse, Query};
 use pgwire_core::pipeline::{FakeReply, Request, Token};
+use pgwire_core::tag::{FrontendTag, TagSet};
 use pgwire_core::txn::TransactionStatus;
 
 use super::demand::{Change, Demand};
 use super::extended::{swallow_close, swallow_parse};
 use super::facts::Known;
-use super::names::Named;
+use super::names::{self, Named};
 use super::query::{DEALLOCATE_ALL, Step};
+use super::transaction::Block;
 use super::{Head, Phase, Relay, Session};
 use crate::link::Link;
 use crate::prepared::{Key, PREFIX, Presence, ServerName};
@@ -46,6 +49,8 @@ pub(super) struct BatchSeen {
     pub(super) names: bool,
     /// It was seen to its Sync.
     pub(super) whole: bool,
+    /// There is nothing in it but Parse, Close and Sync.
+    pub(super) prepares: bool,
 }
 
 /// What drops prepared statements.
@@ -129,6 +134,78 @@ impl<S> Relay<S> {
         let name = self.client.input.unparsed().get(at..at + name_len).unwrap_or_default();
         let Self { active: Some(link), session, .. } = self else { return None };
         bring(session, link, name, under, before)
+    }
+
+    /// Answers a batch that only prepares what some server has prepared before: it needs none now.
+    /// Clients that wait for a server do not hold up those that prepare, and a client that blocks
+    /// while it prepares does not hold up those that hold servers.
+    pub(super) fn answer_preparing(&mut self, len: usize) -> Result<bool, DecodeError> {
+        let BatchSeen { whole, prepares, .. } = self.session.batch;
+        let session = &self.session;
+        let idle = |link: &Link<S>| {
+            link.pipeline.is_settled() && link.pipeline.status() == TransactionStatus::Idle
+        };
+        if !(whole && prepares && self.shares_statements())
+            || !matches!(session.transaction.block(), Block::Closed | Block::Deferred)
+            || session.pinned
+            || session.healing
+            || session.mending
+            || session.unsettled.is_some()
+            || !self.active.as_deref().is_none_or(idle)
+        {
+            return Ok(false);
+        }
+        let (under, _) = self.read_under();
+        let limit = self.context.settings.prepared_statement_memory;
+        let batch = self.client.input.unparsed().get(..len).unwrap_or_default().to_vec();
+        let mut given: Vec<(&[u8], Named)> = Vec::new();
+        let mut rest = &*batch;
+        let mut framer = self.client.framer.clone();
+        let mut demands = self.session.demands.iter();
+        let mut size = 0;
+        while let Seen::Message { tag, frame } = framer.scan(rest, TagSet::ALL)? {
+            rest = rest.get(frame.len()..).unwrap_or_default();
+            match tag {
+                FrontendTag::PARSE => {
+                    let name = Parse::parse(frame)?.statement;
+                    let body = frame.get(5 + name.len() + 1..).unwrap_or_default();
+                    let Some(names) = &self.session.statements.names else { return Ok(false) };
+                    size += names::size(name, body.len());
+                    let taken =
+                        names.get(name).is_some() || given.iter().any(|(it, _)| *it == name);
+                    let library = self.session.library.as_mut();
+                    let known = library.filter(|it| it.is_proven(Key::of([body]).under(under)));
+                    let Some(demand) = demands.next().filter(|demand| !demand.pins) else {
+                        return Ok(false);
+                    };
+                    if name.is_empty() || taken || !names.has_room(size) {
+                        return Ok(false);
+                    }
+                    let Some(prepared) = known.and_then(|library| library.get(body, limit)) else {
+                        return Ok(false);
+                    };
+                    given.push((name, Named::new(prepared, *demand, under)));
+                }
+                FrontendTag::SYNC => break,
+                _ => return Ok(false),
+            }
+        }
+        let unit = self.session.statements.unit();
+        let none = Token::default();
+        for (name, named) in given {
+            if let Some(names) = &mut self.session.statements.names {
+                names.prepare(name, named, none, unit);
+                names.confirmed(none);
+            }
+            self.client.output.own(encode::parse_complete);
+        }
+        self.session.head = None;
+        self.session.chosen = None;
+        self.session.demands.clear();
+        self.drop_input(len);
+        let status = self.session.transaction.status();
+        self.client.output.own(|out| encode::ready_for_query(out, status));
+        Ok(true)
     }
 
     /// The client's Parse of a name.

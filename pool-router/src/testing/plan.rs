@@ -100,7 +100,8 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
     settings.drain_client_rate = rng.pick(&[None, Some(100), Some(1_000)]);
     settings.log_connections = false;
     let session_mode = settings.pool_mode == PoolMode::Session;
-    let snapshots = settings.prepared_statement_bytes > 1_000;
+    let snapshots =
+        settings.prepared_statement_bytes > 1_000 && settings.prepared_statement_memory > 1_000;
     let places = count(clients);
     let crowded = settings.pool_size < places || settings.max_server_connections < places;
     let group_count = 1 + rng.below(2);
