@@ -19,6 +19,10 @@ use sha2::{Digest as _, Sha256};
 /// What all names on servers begin with.
 pub(crate) const PREFIX: &[u8; 7] = b"pgweir_";
 
+/// What stands on servers for that in names of the clients' own: nobody reaches a statement of others
+/// by its name there.
+pub(crate) const INSTEAD: &[u8; PREFIX.len()] = b"pgweir-";
+
 /// Bytes of a name on servers. PostgreSQL tells names apart by their first 63 bytes.
 pub(crate) const NAME_LEN: usize = PREFIX.len() + 32;
 

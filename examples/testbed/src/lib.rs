@@ -119,9 +119,6 @@ macro_rules! suite {
         mod session {
             $crate::suite!(@both $program, Session);
             $crate::suite!(@tests $program, Session,
-                queries::prepared_statements_last,
-                queries::driver_with_prepared_statements,
-                pgbench::prepared,
                 many_clients::sessions_do_not_block_each_other,
             );
         }
@@ -129,6 +126,11 @@ macro_rules! suite {
             $crate::suite!(@both $program, Transaction);
             $crate::suite!(@tests $program, Transaction,
                 cancel::waiting_client,
+                prepared::names_are_their_clients_own,
+                prepared::settings_of_literals,
+                prepared::servers_are_mended,
+                prepared::servers_keep_a_few,
+                prepared::two_hundred_with_statements,
                 transactions::clients_that_share_servers,
                 many_clients::two_hundred_on_four_servers,
                 many_clients::workers_share_the_servers,
@@ -193,7 +195,10 @@ macro_rules! suite {
             queries::notices,
             queries::prepared_in_one_transaction,
             queries::driver,
+            queries::driver_with_prepared_statements,
+            queries::prepared_statements_last,
             queries::psql_script,
+            prepared::sessions_with_statements,
             routing::reads_are_spread,
             routing::weights_are_kept,
             routing::writes_and_what_follows,
@@ -244,6 +249,7 @@ macro_rules! suite {
             catalogue::first_login_with_parameters,
             pgbench::tpcb,
             pgbench::select_only,
+            pgbench::prepared,
             copy::copy_in,
             copy::copy_out,
             copy::bad_row,

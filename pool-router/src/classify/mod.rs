@@ -7,6 +7,7 @@
 
 mod classifier;
 mod commands;
+mod deallocate;
 mod exact;
 mod facts;
 mod fingerprint;
@@ -23,6 +24,7 @@ mod shapes;
 mod tests;
 mod verdict;
 
+pub(crate) use deallocate::deallocated;
 pub use facts::{Facts, FunctionFact, Identifier, Name, NoFacts, RelationFact, RelationKind};
 pub use fingerprint::fingerprint;
 pub(crate) use functions::is_primary_only_builtin;

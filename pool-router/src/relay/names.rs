@@ -10,7 +10,7 @@ use pgwire_core::params::Params;
 use pgwire_core::pipeline::Token;
 
 use super::demand::Demand;
-use crate::prepared::{Key, NAME_LEN, PREFIX, Prepared, ServerName};
+use crate::prepared::{INSTEAD, Key, NAME_LEN, PREFIX, Prepared, ServerName};
 
 /// Parameters that decide how the text of a statement is read while it is prepared.
 const READ_UNDER: [&[u8]; 5] = [
@@ -177,6 +177,11 @@ impl Names {
 
     /// What the client calls the statements that a server's message names, if it names any.
     pub(super) fn translate(&self, text: &[u8]) -> Option<Vec<u8>> {
+        if let Some(at) = memchr::memmem::find(text, INSTEAD) {
+            let mut text = text.to_vec();
+            text.get_mut(at..at + PREFIX.len())?.copy_from_slice(PREFIX);
+            return Some(text);
+        }
         let mut at = memchr::memmem::find(text, PREFIX)?;
         let mut out = Vec::with_capacity(text.len());
         let mut rest = text;

@@ -23,8 +23,9 @@ use super::names::{self, Named};
 use super::query::{DEALLOCATE_ALL, Step};
 use super::transaction::Block;
 use super::{Head, Phase, Relay, Session};
+use crate::classify::deallocated;
 use crate::link::Link;
-use crate::prepared::{Key, PREFIX, Presence, ServerName};
+use crate::prepared::{INSTEAD, Key, PREFIX, Presence, ServerName};
 use crate::sizes::size;
 
 /// Statements that are closed at most before one batch.
@@ -353,9 +354,8 @@ impl<S> Relay<S> {
         let name = match name {
             OnServer::Shared(name) => name.as_bytes(),
             OnServer::Unknown if !old.starts_with(PREFIX) => return self.pass(len),
-            // Nobody reaches a statement of others by its name on servers.
             OnServer::Unknown => {
-                other.extend_from_slice(b"pgweir-");
+                other.extend_from_slice(INSTEAD);
                 other.extend_from_slice(old.get(PREFIX.len()..).unwrap_or_default());
                 &other
             }
@@ -408,7 +408,7 @@ impl<S> Relay<S> {
             return None;
         }
         let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
-        let dropped = deallocated(Query::parse(frame).ok()?.sql)?;
+        let dropped = deallocated(Query::parse(frame).ok()?.sql, self.session.lexing)?;
         if self.active.as_ref().is_some_and(|link| !link.pipeline.is_settled()) {
             return Some(Step::Hold);
         }
@@ -444,7 +444,8 @@ impl<S> Relay<S> {
             return Ok(None);
         }
         let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
-        let Some(Some(name)) = deallocated(Parse::parse(frame)?.sql) else { return Ok(None) };
+        let sql = Parse::parse(frame)?.sql;
+        let Some(Some(name)) = deallocated(sql, self.session.lexing) else { return Ok(None) };
         let (under, before) = self.read_under();
         let Self { active: Some(link), session, .. } = self else { return Ok(Some(Step::Hold)) };
         let server = match bring(session, link, &name, under, before) {
@@ -578,63 +579,4 @@ fn bring<S>(
     swallow_parse(link, server.as_bytes(), prepared.body(), token);
     link.statements.sent(key, token, unit);
     Some(OnServer::Shared(server))
-}
-
-/// What a `DEALLOCATE` in its plain form drops: the statement of this name, or `None` for all.
-/// PostgreSQL docs, SQL commands, "DEALLOCATE".
-fn deallocated(sql: &[u8]) -> Option<Option<Vec<u8>>> {
-    let sql = sql.trim_ascii_start();
-    let end = |byte: &u8| byte.is_ascii_whitespace() || *byte == b';';
-    let sql = sql.get(..sql.iter().rposition(|byte| !end(byte))? + 1)?;
-    let word = |sql: &[u8], word: &[u8]| {
-        let (head, rest) = sql.split_at_checked(word.len())?;
-        let ends = rest.first().is_some_and(u8::is_ascii_whitespace);
-        (head.eq_ignore_ascii_case(word) && ends).then(|| rest.trim_ascii_start().to_vec())
-    };
-    let mut rest = word(sql, b"DEALLOCATE")?;
-    if let Some(behind) = word(&rest, b"PREPARE") {
-        rest = behind;
-    }
-    if rest.eq_ignore_ascii_case(b"ALL") {
-        return Some(None);
-    }
-    if let [b'"', name @ .., b'"'] = &*rest {
-        return (!name.is_empty() && !name.contains(&b'"')).then(|| Some(name.to_vec()));
-    }
-    let starts = rest.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
-    let is_plain = rest.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-    (starts && is_plain).then(|| Some(rest.to_ascii_lowercase()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::deallocated;
-
-    #[test]
-    fn plain_deallocates_are_understood() {
-        for (sql, name) in [
-            ("DEALLOCATE s1", "s1"),
-            (" deallocate\nPREPARE  S_1 ; ", "s_1"),
-            ("DEALLOCATE prepare", "prepare"),
-            ("DEALLOCATE \"A b\"", "A b"),
-            ("DEALLOCATE \"all\";", "all"),
-        ] {
-            assert_eq!(deallocated(sql.as_bytes()), Some(Some(name.as_bytes().to_vec())), "{sql}");
-        }
-        for sql in ["DEALLOCATE ALL", "deallocate prepare all;"] {
-            assert_eq!(deallocated(sql.as_bytes()), Some(None), "{sql}");
-        }
-        for sql in [
-            "",
-            "DEALLOCATE",
-            "DEALLOCATE a b",
-            "DEALLOCATE a; SELECT 1",
-            "DEALLOCATE /* x */ a",
-            "DEALLOCATE \"a\"\"b\"",
-            "DEALLOCATE gr\u{fc}n",
-            "DEALLOCATEs",
-        ] {
-            assert_eq!(deallocated(sql.as_bytes()), None, "{sql}");
-        }
-    }
 }

@@ -22,6 +22,7 @@ pub mod outage;
 pub mod parameters;
 pub mod pgbench;
 pub mod pipeline;
+pub mod prepared;
 pub mod queries;
 pub mod reload;
 pub mod routing;
