@@ -12,8 +12,12 @@ use crate::buffers::{FRAME_LIMITS, InBuf};
 use crate::ids::{NodeId, ServerId};
 use crate::io::{Io, Transfer};
 use crate::outbox::Outbox;
-use crate::prepared::ServerStatements;
+use crate::prepared::{Key, ServerStatements};
 use crate::tls::Wire;
+
+/// Requests for which there is always room: what sets a server up, what a transaction did before, and
+/// what goes along with one message of the client.
+const MIN_PIPELINE: usize = 24;
 
 /// A logged-in server connection with its socket `S`: held by one [`crate::relay::Relay`], or idle
 /// in the [`crate::hub::Hub`].
@@ -37,6 +41,10 @@ pub struct Link<S> {
     pub(crate) statements: ServerStatements,
     /// The version of its client's settings that it has.
     pub(crate) settings: u64,
+    /// What tells the settings apart that shared servers were given (transaction mode).
+    pub(crate) applied: Key,
+    /// Queries that are under way to give it others.
+    pub(crate) applying: u8,
     /// Settings are being repeated on it.
     pub(crate) repeating: bool,
     /// Whether a look at the socket has shown it alive since it was lent.
@@ -65,12 +73,14 @@ impl<S> Link<S> {
             params,
             agrees_with: None,
             framer: BackendFramer::new(FRAME_LIMITS),
-            pipeline: Pipeline::new(pipeline_limit),
+            pipeline: Pipeline::new(pipeline_limit.max(MIN_PIPELINE)),
             input: InBuf::default(),
             output: Outbox::default(),
             streaming: Streaming::Forward,
             statements: ServerStatements::default(),
             settings: 0,
+            applied: Key::default(),
+            applying: 0,
             repeating: false,
             verified: true,
         }

@@ -43,6 +43,9 @@ impl Key {
         Self(digest.first_chunk::<16>().map_or(0, |bytes| u128::from_be_bytes(*bytes)))
     }
 
+    /// A key that nothing has.
+    pub(crate) const UNKNOWN: Self = Self(u128::MAX);
+
     /// The key of the same statement where its text is read under other settings.
     pub(crate) fn under(self, settings: Self) -> Self {
         Self(self.0 ^ settings.0)

@@ -197,22 +197,8 @@ impl Demand {
 
     /// Whether it may change how the texts of later statements are read; `sql` is its text.
     pub(super) fn changes_reading(&self, sql: &[u8]) -> bool {
-        // Parameters with a dot are the programs' own.
-        const OTHERS: [&str; 8] = [
-            "application_name",
-            "statement_timeout",
-            "lock_timeout",
-            "idle_in_transaction_session_timeout",
-            "work_mem",
-            "client_min_messages",
-            "synchronous_commit",
-            "transaction_timeout",
-        ];
-        let is_other = |parameter: Parameter| {
-            let name = parameter.name(sql);
-            name.contains(&b'.') || OTHERS.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()))
-        };
-        self.sets && !self.parameter.is_some_and(is_other)
+        let parameter = self.parameter.map(|parameter| parameter.name(sql));
+        self.sets && parameter.is_none_or(decides_reading)
     }
 
     /// Both together, `next` behind this.
@@ -283,6 +269,22 @@ fn alters_catalogue(verdict: &Verdict) -> bool {
             _ => false,
         },
     }
+}
+
+/// Whether the texts of statements may be read in another way where this parameter is set.
+pub(super) fn decides_reading(name: &[u8]) -> bool {
+    const OTHERS: [&str; 8] = [
+        "application_name",
+        "client_min_messages",
+        "idle_in_transaction_session_timeout",
+        "lock_timeout",
+        "statement_timeout",
+        "synchronous_commit",
+        "transaction_timeout",
+        "work_mem",
+    ];
+    // Parameters with a dot are the programs' own.
+    !(name.contains(&b'.') || OTHERS.iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes())))
 }
 
 /// The modes that a transaction has after `change`.

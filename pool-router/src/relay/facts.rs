@@ -9,7 +9,6 @@ use crate::classify::{
     Facts, FunctionFact, IsolationLevel, Name, NoFacts, Reason, RelationFact, RelationKind, Target,
     Verdict, fingerprint,
 };
-use crate::config::PoolMode;
 use crate::context::Context;
 
 /// The facts for one session: its database's, as far as they are known.
@@ -184,8 +183,7 @@ impl Session {
 
     /// What a statement demands.
     pub(super) fn demand(&mut self, sql: &[u8], known: Known<'_>) -> Demand {
-        let repeats = known.context.settings.pool_mode == PoolMode::Session;
-        Demand::of(&self.classify(sql, known), repeats)
+        Demand::of(&self.classify(sql, known), true)
     }
 }
 

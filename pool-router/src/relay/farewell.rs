@@ -8,6 +8,7 @@ use pgwire_core::txn::TransactionStatus;
 use super::{FLUSH_TIMEOUT, Phase, RESET_TIMEOUT, Relay, Timer};
 use crate::hub::Hub;
 use crate::link::Link;
+use crate::prepared::Key;
 
 impl<S> Relay<S> {
     /// Gives everything up at once: for a runtime whose task for this client ends before
@@ -114,6 +115,10 @@ impl<S> Relay<S> {
             let mut link = link;
             if commands.iter().any(|sql| names_any(sql, &["DISCARD", "DEALLOCATE"])) {
                 link.statements.doubt_all();
+            }
+            if self.session.pinned {
+                let clean = commands.iter().any(|sql| names_any(sql, &["DISCARD ALL"]));
+                link.applied = if clean { Key::default() } else { Key::UNKNOWN };
             }
             for sql in &commands {
                 // An empty pipeline has room for a few.

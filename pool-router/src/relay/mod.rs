@@ -449,7 +449,7 @@ impl<S> Relay<S> {
                 pinned: false,
                 after_write: AfterWrite::new(settings.disable_load_balance_on_write),
                 transaction: Transaction::new(),
-                parameters: Parameters::default(),
+                parameters: Parameters::new(settings.pool_mode == PoolMode::Transaction),
                 startup_level: None,
                 server_level: None,
                 known: (0, Some(0)),
@@ -716,11 +716,6 @@ impl<S> Relay<S> {
 
     fn settings(&self) -> &Settings {
         &self.context.settings
-    }
-
-    /// Whether what the session sets is set again on its other servers.
-    fn repeats(&self) -> bool {
-        !self.is_transaction_mode()
     }
 
     fn is_transaction_mode(&self) -> bool {

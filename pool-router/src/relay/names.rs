@@ -66,9 +66,9 @@ pub(super) struct Names {
     unconfirmed: VecDeque<Change>,
     bytes: u64,
     limit: u64,
-    /// The settings under which its texts are read now, and what they were made of.
+    /// The reported settings under which its texts are read now, and what they were made of.
     under: Key,
-    under_of: Option<(Params, u64)>,
+    under_of: Option<Params>,
 }
 
 impl Names {
@@ -100,24 +100,15 @@ impl Names {
         cost(size) <= self.limit.saturating_sub(self.bytes)
     }
 
-    /// What tells settings apart under which texts are read. `set` is the version of what the client
-    /// has set that no server reports, and `other` its content.
-    pub(super) fn read_under<'a, I: Iterator<Item = &'a [u8]>>(
-        &mut self,
-        params: &'a Params,
-        set: u64,
-        other: impl FnOnce() -> I,
-    ) -> Key {
-        let same = self
-            .under_of
-            .as_ref()
-            .is_some_and(|(known, version)| known.ptr_eq(params) && *version == set);
-        if !same {
-            let reported = READ_UNDER.iter().map(|name| params.get(name).unwrap_or_default());
-            self.under = Key::of(reported.chain(other()));
-            self.under_of = Some((params.clone(), set));
+    /// What tells settings apart under which texts are read. `other` stands for what the client has
+    /// set that no server reports.
+    pub(super) fn read_under(&mut self, params: &Params, other: Key) -> Key {
+        if !self.under_of.as_ref().is_some_and(|known| known.ptr_eq(params)) {
+            self.under =
+                Key::of(READ_UNDER.iter().map(|name| params.get(name).unwrap_or_default()));
+            self.under_of = Some(params.clone());
         }
-        self.under
+        self.under.under(other)
     }
 
     /// The client gives a name, with a Parse of this token.

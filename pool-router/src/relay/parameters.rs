@@ -4,12 +4,15 @@
 //! repeated on another before that runs the client's next statement. A server that refuses to
 //! repeat it is not used for this client any more, if it is a standby's.
 //!
-//! In transaction mode servers are shared, and such a client keeps its server instead.
+//! In transaction mode servers are shared. A server that has the settings of another client is reset
+//! and given those of the present one ahead of its transaction; clients that have set the same share
+//! without that.
 
 use pgwire_core::txn::TransactionStatus;
 
-use super::demand::{Change, Control, Demand};
+use super::demand::{Change, Control, Demand, decides_reading};
 use crate::classify::{EndKind, IsolationLevel};
+use crate::prepared::Key;
 
 /// Bytes of statements that are kept of one session. A session that sets more stays on the primary.
 const LIMIT: usize = 16 * 1024;
@@ -34,6 +37,11 @@ pub(super) struct Parameters {
     chained: bool,
     /// The isolation level that transactions begin with, if the client has chosen one.
     level: Option<IsolationLevel>,
+    /// Servers are shared: what resets everything leaves nothing to be repeated.
+    shared: bool,
+    /// What tells the settings apart from those of others, and as far as texts are read by them.
+    digest: Key,
+    reading: Key,
 }
 
 #[derive(Debug, Clone)]
@@ -59,6 +67,38 @@ pub(super) enum Outcome {
 }
 
 impl Parameters {
+    /// With `shared`, servers are shared with other clients.
+    pub(super) fn new(shared: bool) -> Self {
+        Self { shared, ..Self::default() }
+    }
+
+    /// What tells the settings apart from those of other clients.
+    pub(super) fn digest(&self) -> Key {
+        self.digest
+    }
+
+    /// The same, for those by which the texts of statements are read.
+    pub(super) fn reading(&self) -> Key {
+        self.reading
+    }
+
+    /// Whether a server may refuse what others took.
+    pub(super) fn may_be_refused(&self) -> bool {
+        let is_sure = |name: &[u8]| !matches!(name, b"role" | b"session_authorization");
+        self.entries.iter().any(|entry| !entry.name.as_deref().is_some_and(is_sure))
+    }
+
+    /// All of it in one query, to be run where nothing is set.
+    pub(super) fn script(&self) -> Vec<u8> {
+        let mut sql = Vec::with_capacity(self.bytes + 2 * self.entries.len());
+        for entry in &self.entries {
+            sql.extend_from_slice(&entry.sql);
+            // It may end in a comment.
+            sql.extend_from_slice(b"\n;");
+        }
+        sql
+    }
+
     /// The version that a server must have.
     pub(super) fn version(&self) -> u64 {
         self.version
@@ -180,7 +220,16 @@ impl Parameters {
                 }
             }
         }
-        self.entries.push(entry);
+        if !(self.shared && matches!(entry.change, Change::ResetAll | Change::DiscardAll)) {
+            self.entries.push(entry);
+        }
+        let key = |entries: &mut dyn Iterator<Item = &Entry>| {
+            let mut entries = entries.map(|entry| &*entry.sql).peekable();
+            if entries.peek().is_some() { Key::of(entries) } else { Key::default() }
+        };
+        self.digest = key(&mut self.entries.iter());
+        let reads = |entry: &&Entry| entry.name.as_deref().is_none_or(decides_reading);
+        self.reading = key(&mut self.entries.iter().filter(reads));
         self.bytes = self.entries.iter().map(|entry| entry.sql.len()).sum();
     }
 }

@@ -3,6 +3,7 @@
 use pgwire_core::encode;
 use pgwire_core::params::Params;
 use pgwire_core::pipeline::{Disposition, Request, Token};
+use pgwire_core::sqlstate::SqlState;
 use pgwire_core::txn::TransactionStatus;
 
 use super::Relay;
@@ -13,6 +14,7 @@ use crate::classify::{BeginMode, IsolationLevel};
 use crate::config::{PoolMode, TransactionReads};
 use crate::identity::TRACKED;
 use crate::ids::NodeId;
+use crate::prepared::Key;
 
 impl<S> Relay<S> {
     /// Sees to it that the active link is the one for a statement or batch of `len` bytes with this
@@ -203,20 +205,27 @@ impl<S> Relay<S> {
                 return Step::Hold;
             }
             link.repeating = false;
-            if std::mem::take(&mut self.session.repeat_failed) && self.is_on_standby() {
+            let failed = std::mem::take(&mut self.session.repeat_failed);
+            if failed && self.is_transaction_mode() && !self.is_on_standby() {
+                self.fatal(SqlState::INVALID_PARAMETER_VALUE, SETTINGS_REFUSED, None);
+                return Step::Hold;
+            }
+            if failed && self.is_on_standby() {
                 tracing::debug!(client = self.id.index, "a standby does not take a setting");
                 self.session.pinned = true;
                 self.session.chosen = None;
                 return Step::Hold;
             }
         }
-        if self.repeat_settings() {
+        if self.repeat_settings() || self.apply_settings() {
             return Step::Hold;
         }
         let Some(link) = &mut self.active else { return Step::Hold };
         self.session.alone = settled;
         let agreed = link.agrees_with.as_ref();
-        if settled && !agreed.is_some_and(|params| params.ptr_eq(&self.client.params)) {
+        // In a transaction that has failed nothing can be set.
+        let can_set = settled && link.pipeline.status() != TransactionStatus::Failed;
+        if can_set && !agreed.is_some_and(|params| params.ptr_eq(&self.client.params)) {
             let mut sql = Vec::new();
             for (name, value) in Params::diff(&self.client.params, &link.params, &TRACKED) {
                 set_parameter(&mut sql, name.as_bytes(), value);
@@ -236,7 +245,7 @@ impl<S> Relay<S> {
     /// Sets on the active link's server what the session has set elsewhere. Returns whether anything
     /// was to be set.
     fn repeat_settings(&mut self) -> bool {
-        let repeats = self.repeats();
+        let repeats = !self.is_transaction_mode();
         let Some(link) = &mut self.active else { return false };
         let version = self.session.parameters.version();
         if !repeats
@@ -254,6 +263,47 @@ impl<S> Relay<S> {
         link.settings = version;
         link.repeating = true;
         true
+    }
+
+    /// Gives the active link's server, which others have used, what this session has set, and nothing
+    /// else. Returns whether the outcome has to be awaited.
+    fn apply_settings(&mut self) -> bool {
+        if !self.is_transaction_mode() {
+            return false;
+        }
+        let on_standby = self.is_on_standby();
+        let Some(link) = &mut self.active else { return false };
+        let digest = self.session.parameters.digest();
+        if link.applied == digest
+            || !link.pipeline.is_settled()
+            || link.pipeline.status() != TransactionStatus::Idle
+        {
+            return false;
+        }
+        let mut queries = 0;
+        if link.applied != Key::default() {
+            let mut sql = RESET_SETTINGS.to_vec();
+            for name in TRACKED {
+                if let Some(value) = self.client.params.get(name.as_bytes()) {
+                    set_parameter(&mut sql, name.as_bytes(), value);
+                }
+            }
+            link.agrees_with = Some(self.client.params.clone());
+            queries += 1;
+            self.own_query(&sql, SETUP);
+        }
+        let script = self.session.parameters.script();
+        let waits = !script.is_empty() && (on_standby || self.session.parameters.may_be_refused());
+        if !script.is_empty() {
+            queries += 1;
+            self.own_query(&script, if waits { REPEAT } else { SETUP });
+        }
+        if let Some(link) = &mut self.active {
+            link.applied = digest;
+            link.applying = queries;
+            link.repeating = waits;
+        }
+        waits
     }
 
     /// The active link's server gets the client's transaction.
@@ -290,6 +340,11 @@ fn makes_writable(modes: BeginMode, change: BeginMode) -> bool {
     modes.read_only != Some(true)
         && change == BeginMode { read_only: Some(false), ..BeginMode::default() }
 }
+
+/// Resets all parameters of a session, the role and the authorization among them.
+pub(super) const RESET_SETTINGS: &[u8] = b"RESET SESSION AUTHORIZATION;RESET ROLE;RESET ALL;";
+
+const SETTINGS_REFUSED: &str = "the session's parameters could not be set on its server";
 
 /// Appends a SET command. `name` is one of ours or was checked to be a plain identifier.
 pub(super) fn set_parameter(sql: &mut Vec<u8>, name: &[u8], value: &[u8]) {

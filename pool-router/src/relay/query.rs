@@ -244,7 +244,7 @@ impl<S> Relay<S> {
             Target::Primary(Reason::TransactionControl("START")) => "START TRANSACTION",
             _ => "BEGIN",
         };
-        Ok(Head { demand: Demand::of(&verdict, self.repeats()), exact, begin_tag, len })
+        Ok(Head { demand: Demand::of(&verdict, true), exact, begin_tag, len })
     }
 
     /// Answers transaction control that no server needs to hear of, or not yet.

@@ -17,6 +17,7 @@ use super::transaction::Block;
 use super::{Phase, Relay};
 use crate::classify::{ClientEncoding, Lexing};
 use crate::link::Streaming;
+use crate::prepared::Key;
 
 /// What a message of the server leads to, besides being forwarded or dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +161,9 @@ impl<S> Relay<S> {
             Verdict::Ready(disposition, status) => {
                 self.session.statements.batch_answered();
                 let forward = disposition == Disposition::Forward;
+                if !forward {
+                    link.applying = link.applying.saturating_sub(1);
+                }
                 if forward {
                     self.dropped_all(None);
                     self.answered(status);
@@ -169,6 +173,11 @@ impl<S> Relay<S> {
             Verdict::Failed(disposition, token) => {
                 self.statements_failed();
                 self.session.statements.batch_failed(token);
+                if let Some(link) = &mut self.active
+                    && (token == SETUP || token == REPEAT)
+                {
+                    link.applied = Key::UNKNOWN;
+                }
                 if disposition == Disposition::Swallow && token == SETUP && !fatal {
                     self.setup_failed(frame);
                     after = After::SetupFailed;
@@ -272,6 +281,10 @@ impl<S> Relay<S> {
         }
         if let Some(link) = &mut self.active {
             link.settings = self.session.parameters.version();
+            link.applied = match outcome {
+                Outcome::Unrepeatable => Key::UNKNOWN,
+                _ => self.session.parameters.digest(),
+            };
         }
     }
 
@@ -288,7 +301,8 @@ impl<S> Relay<S> {
             return true;
         }
         // What is set again after others have been served says nothing about the client.
-        if link.repeating || !matches!(self.phase, Phase::Ready) {
+        let applies = link.applying > 0 && during == Some(Disposition::Swallow);
+        if link.repeating || applies || !matches!(self.phase, Phase::Ready) {
             return false;
         }
         let known = self.client.params.set(status.name, status.value).is_ok();

@@ -101,7 +101,7 @@ impl<S> Relay<S> {
     fn read_under(&mut self) -> (Key, Option<Key>) {
         let session = &mut self.session;
         let Some(names) = &mut session.statements.names else { return Default::default() };
-        let settled = names.read_under(&self.client.params, 0, std::iter::empty);
+        let settled = names.read_under(&self.client.params, session.parameters.reading());
         match session.unsettled {
             None => (settled, None),
             // Nobody else's, and nobody's later.

@@ -30,7 +30,7 @@ use pgwire_core::txn::TransactionStatus;
 use super::authentication::{Farewell, Who};
 use super::encryption::EncryptionStage;
 use super::pause::Pause;
-use super::place::set_parameter;
+use super::place::{RESET_SETTINGS, set_parameter};
 use super::query::SETUP;
 use super::reply::lexing;
 use super::{Entropy, Phase, Relay, Timer};
@@ -40,6 +40,7 @@ use crate::identity::{Identity, Parameter, Requested, TRACKED};
 use crate::ids::{NodeId, PoolKey};
 use crate::login::ConnectError;
 use crate::pool::FailureKind;
+use crate::prepared::Key;
 
 /// The newest protocol version spoken here.
 const NEWEST: ProtocolVersion = ProtocolVersion::V3_2;
@@ -375,6 +376,10 @@ impl<S> Relay<S> {
             return;
         }
         let mut sql = Vec::new();
+        if link.applied != Key::default() {
+            sql.extend_from_slice(RESET_SETTINGS);
+            link.applied = Key::default();
+        }
         if let Some(base) = &base {
             for (name, value) in Params::diff(base, &link.params, &TRACKED) {
                 set_parameter(&mut sql, name.as_bytes(), value);

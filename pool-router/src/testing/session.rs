@@ -54,6 +54,10 @@ pub(super) enum Sql {
     Rollback,
     /// `SET name TO '…'`
     Set(String, String),
+    /// `RESET ALL`
+    ResetAll,
+    /// `RESET ROLE` and the like, of which the world has none.
+    ResetOther,
     /// `DISCARD ALL`
     DiscardAll,
     /// `COPY t FROM STDIN /* … */`
@@ -372,6 +376,11 @@ impl Session {
                 self.vars.insert(name.clone(), value.clone());
                 "SET"
             }
+            Sql::ResetAll => {
+                self.vars = self.defaults.clone();
+                "RESET"
+            }
+            Sql::ResetOther => "RESET",
             Sql::DiscardAll if self.block != Block::Idle || !self.pending.is_empty() => {
                 let text = "DISCARD ALL cannot run inside a transaction block";
                 return Err(Failure("25001", text.to_owned()));
@@ -563,6 +572,10 @@ fn statement(text: &str) -> Sql {
         Sql::Commit
     } else if starts("ROLLBACK") || starts("ABORT") {
         Sql::Rollback
+    } else if starts("RESET ALL") {
+        Sql::ResetAll
+    } else if starts("RESET ") {
+        Sql::ResetOther
     } else if starts("DISCARD ALL") {
         Sql::DiscardAll
     } else if starts("COPY t FROM STDIN") {
