@@ -45,6 +45,8 @@ pub struct Link<S> {
     pub(crate) applied: Key,
     /// Queries that are under way to give it others.
     pub(crate) applying: u8,
+    /// It has settings of its client that cannot be repeated elsewhere.
+    pub(crate) unrepeatable: bool,
     /// Settings are being repeated on it.
     pub(crate) repeating: bool,
     /// Whether a look at the socket has shown it alive since it was lent.
@@ -81,6 +83,7 @@ impl<S> Link<S> {
             settings: 0,
             applied: Key::default(),
             applying: 0,
+            unrepeatable: false,
             repeating: false,
             verified: true,
         }

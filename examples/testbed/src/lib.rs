@@ -238,6 +238,7 @@ macro_rules! suite {
             settings::settings_in_pipelines,
             settings::discard_all,
             settings::settings_do_not_pin,
+            settings::resets_go_to_the_beginning,
             settings::settings_are_their_clients_own,
             catalogue::rare_events_are_counted,
             catalogue::facts_decide,

@@ -77,7 +77,7 @@ use crate::tls::Wire;
 use clocks::Clocks;
 use demand::{Change, Demand};
 use heal::Occasion;
-use parameters::Parameters;
+use parameters::{Parameters, Resets};
 use pause::Pause;
 use reload::Next;
 use shared::{BatchSeen, Dropping};
@@ -281,6 +281,10 @@ struct Session {
     occasions: u64,
     /// Statements have names on the active link's server that the client gave them.
     raw_names: bool,
+    /// The parameters that it began with, to which it is reset on shared servers.
+    startup: Params,
+    /// What the statement under way resets: this tracked parameter, or all of them.
+    resets: Option<Resets>,
     /// What drops prepared statements, and is under way or about to be.
     dropping: Dropping,
     /// What was seen of the batch at the head of the input.
@@ -362,6 +366,7 @@ impl Session {
             // Whether it takes effect would be hard to tell.
             self.pinned = true;
         }
+        self.resets = Resets::of(&demand, sql).filter(|_| self.alone);
         self.parameters.sent(&demand, sql);
     }
 }
@@ -441,6 +446,8 @@ impl<S> Relay<S> {
                 unsettled: None,
                 occasions: 0,
                 raw_names: false,
+                startup: Params::new(),
+                resets: None,
                 dropping: Dropping::Nothing,
                 batch: BatchSeen::default(),
                 mending: false,
@@ -681,6 +688,7 @@ impl<S> Relay<S> {
                 let mut link = link;
                 link.settings = self.session.parameters.fresh_version();
                 link.repeating = false;
+                link.unrepeatable = false;
                 self.active = Some(link);
             }
             Event::Refused(node, error) => {

@@ -11,7 +11,7 @@
 use pgwire_core::txn::TransactionStatus;
 
 use super::demand::{Change, Control, Demand, decides_reading};
-use crate::classify::{EndKind, IsolationLevel};
+use crate::classify::{EndKind, IsolationLevel, TrackedParameter};
 use crate::prepared::Key;
 
 /// Bytes of statements that are kept of one session. A session that sets more stays on the primary.
@@ -64,6 +64,35 @@ pub(super) enum Outcome {
     Discarded,
     /// Something is set that cannot be repeated.
     Unrepeatable,
+}
+
+/// What a statement resets of the parameters that servers report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resets {
+    One(TrackedParameter),
+    All,
+}
+
+impl Resets {
+    /// What a statement with this demand and text resets.
+    pub(super) fn of(demand: &Demand, sql: &[u8]) -> Option<Self> {
+        if matches!(demand.change, Change::ResetAll | Change::DiscardAll) {
+            return Some(Self::All);
+        }
+        let tracked = TrackedParameter::of_name(demand.parameter?.name(sql))?;
+        let says = |word: &[u8]| sql.windows(word.len()).any(|it| it.eq_ignore_ascii_case(word));
+        // SET TO DEFAULT does the same; SET TIME ZONE has another word for it.
+        let resets = says(b"RESET") || says(b"DEFAULT") || says(b"TIME ZONE LOCAL");
+        resets.then_some(Self::One(tracked))
+    }
+
+    /// Whether this parameter is among it.
+    pub(super) fn contains(self, name: &[u8]) -> bool {
+        match self {
+            Self::One(one) => name.eq_ignore_ascii_case(one.name().as_bytes()),
+            Self::All => true,
+        }
+    }
 }
 
 impl Parameters {
@@ -159,6 +188,11 @@ impl Parameters {
         self.chained = false;
     }
 
+    /// Whether something has failed since the last ReadyForQuery.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// Something that the client sent has failed.
     pub(super) fn failed(&mut self) {
         self.failed = true;
@@ -207,7 +241,13 @@ impl Parameters {
         entry.version = self.version;
         match entry.change {
             Change::ResetAll | Change::DiscardAll => {
-                self.entries.clear();
+                // RESET ALL leaves the role alone (PostgreSQL docs, SQL commands, "RESET").
+                let stays = |entry: &Entry| {
+                    let roles: [&[u8]; 2] = [b"role", b"session_authorization"];
+                    entry.name.as_deref().is_some_and(|name| roles.contains(&name))
+                };
+                let resets_role = entry.change == Change::DiscardAll;
+                self.entries.retain(|old| !resets_role && stays(old));
                 self.level = None;
             }
             Change::Set(_) | Change::None | Change::Deallocate | Change::DeallocateAll => {
@@ -287,10 +327,29 @@ mod tests {
         assert_eq!(since(&parameters, 0), ["SET ROLE r", "SET Search_Path = b", "RESET work_mem"]);
         assert_eq!(since(&parameters, 3), ["RESET work_mem"]);
         assert_eq!(run(&mut parameters, "RESET ALL", IDLE), Outcome::Set);
-        assert_eq!(since(&parameters, 0), ["RESET ALL"]);
+        assert_eq!(since(&parameters, 0), ["SET ROLE r", "RESET ALL"]);
         assert_eq!(run(&mut parameters, "DISCARD ALL", IDLE), Outcome::Discarded);
         assert_eq!(since(&parameters, 0), ["DISCARD ALL"]);
         assert_eq!(since(&parameters, parameters.fresh_version()), [""; 0]);
+    }
+
+    #[test]
+    fn shared_servers_are_told_what_is_set() {
+        let mut parameters = Parameters::new(true);
+        assert_eq!(parameters.digest(), Key::default());
+        run(&mut parameters, "SET statement_timeout = 5 -- ms", IDLE);
+        assert_eq!(parameters.reading(), Key::default(), "texts are read as before");
+        run(&mut parameters, "SET search_path = a", IDLE);
+        assert_ne!(parameters.reading(), Key::default());
+        assert!(!parameters.may_be_refused());
+        let script = "SET statement_timeout = 5 -- ms\n;SET search_path = a\n;";
+        assert_eq!(parameters.script(), script.as_bytes());
+        run(&mut parameters, "SET ROLE r", IDLE);
+        assert!(parameters.may_be_refused());
+        run(&mut parameters, "RESET ALL", IDLE);
+        assert_eq!(parameters.script(), b"SET ROLE r\n;");
+        run(&mut parameters, "DISCARD ALL", IDLE);
+        assert_eq!(parameters.digest(), Key::default());
     }
 
     #[test]

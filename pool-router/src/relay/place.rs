@@ -275,6 +275,7 @@ impl<S> Relay<S> {
         let Some(link) = &mut self.active else { return false };
         let digest = self.session.parameters.digest();
         if link.applied == digest
+            || link.unrepeatable
             || !link.pipeline.is_settled()
             || link.pipeline.status() != TransactionStatus::Idle
         {

@@ -10,12 +10,13 @@ use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 
 use super::heal::{Occasion, is_stale};
-use super::parameters::Outcome;
+use super::parameters::{Outcome, Resets};
 use super::query::{BLOCK, REPEAT, SETUP};
 use super::shared::Dropping;
 use super::transaction::Block;
 use super::{Phase, Relay};
 use crate::classify::{ClientEncoding, Lexing};
+use crate::identity::TRACKED;
 use crate::link::Streaming;
 use crate::prepared::Key;
 
@@ -253,8 +254,29 @@ impl<S> Relay<S> {
         Some(out)
     }
 
+    /// A server was reset to its own defaults: the client's are what it began with.
+    fn reset_to_startup(&mut self, resets: Resets) {
+        for name in TRACKED.iter().filter(|name| resets.contains(name.as_bytes())) {
+            let Some(value) = self.session.startup.get(name.as_bytes()) else { continue };
+            if self.client.params.set(name.as_bytes(), value) == Ok(true) {
+                let output = &mut self.client.output;
+                output.own(|out| encode::parameter_status(out, name.as_bytes(), value));
+            }
+        }
+        self.session.lexing = lexing(&self.client.params);
+        self.session.statements.lexing_changed();
+    }
+
     /// The client's statement or batch is answered, with this transaction status.
     fn answered(&mut self, status: TransactionStatus) {
+        let resets = self.session.resets.take();
+        if let Some(resets) = resets
+            && self.is_transaction_mode()
+            && status != TransactionStatus::Failed
+            && !self.session.parameters.has_failed()
+        {
+            self.reset_to_startup(resets);
+        }
         let outcome = self.session.parameters.answered(status);
         self.session.transaction.answered(status);
         if status == TransactionStatus::Idle {
@@ -281,10 +303,9 @@ impl<S> Relay<S> {
         }
         if let Some(link) = &mut self.active {
             link.settings = self.session.parameters.version();
-            link.applied = match outcome {
-                Outcome::Unrepeatable => Key::UNKNOWN,
-                _ => self.session.parameters.digest(),
-            };
+            link.unrepeatable |= outcome == Outcome::Unrepeatable;
+            link.applied =
+                if link.unrepeatable { Key::UNKNOWN } else { self.session.parameters.digest() };
         }
     }
 

@@ -430,6 +430,7 @@ impl<S> Relay<S> {
             encode::backend_key_data(out, &BackendKey { pid, key });
             encode::ready_for_query(out, TransactionStatus::Idle);
         });
+        self.session.startup = params.clone();
         self.client.params = params;
         self.phase = Phase::Ready;
         if self.active.is_some() && !self.is_transaction_mode() {

@@ -5,7 +5,7 @@
 //! with a row lock that on the primary.
 
 use super::comparison::{At, Comparison, Step, e, q, raw};
-use crate::{Cluster, Mode, Node, RawClient, Scenario, wire};
+use crate::{Cluster, Node, RawClient, Scenario, wire};
 
 const SCHEMA: &str = "
     CREATE TABLE one (a int);
@@ -302,13 +302,33 @@ pub fn discard_all(scenario: &Scenario) {
     it.finish();
 }
 
-/// In session mode reads stay on the standby although the session has set something.
+/// What is reset goes back to what the session began with.
+pub fn resets_go_to_the_beginning(scenario: &Scenario) {
+    let mut it = comparison(Cluster::shared(), scenario);
+    let startup = [("TimeZone", "Asia/Tokyo"), ("DateStyle", "German"), ("application_name", "me")];
+    for reset in ["RESET TimeZone", "SET TIME ZONE DEFAULT", "RESET ALL", "DISCARD ALL"] {
+        for other in ["Europe/Oslo", "Etc/UTC"] {
+            let set = format!("SET TimeZone = '{other}'");
+            for step in [q, e] {
+                let shown = || ["SHOW TimeZone", "SELECT current_setting('DateStyle')"].map(step);
+                let mut steps = vec![step(&set), step("SET DateStyle = 'SQL'")];
+                steps.extend(shown());
+                steps.push(step(reset));
+                steps.extend(shown());
+                steps.extend([q("BEGIN"), q("INSERT INTO w VALUES (1)")]);
+                steps.extend(shown());
+                steps.push(q("COMMIT"));
+                it.session_with(&format!("{set}, {reset}"), &startup, steps);
+            }
+        }
+    }
+    it.finish();
+}
+
+/// Reads stay on the standby although the session has set something.
 pub fn settings_do_not_pin(scenario: &Scenario) {
     let mut it = comparison(Cluster::shared(), scenario);
-    let [at, set_at] = match scenario.mode() {
-        Mode::Session => [At::Standby, At::Any],
-        Mode::Transaction => [At::Primary, At::Primary],
-    };
+    let [at, set_at] = [At::Standby, At::Any];
     it.session(
         "the node after SET",
         vec![
