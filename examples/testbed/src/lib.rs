@@ -180,6 +180,7 @@ macro_rules! suite {
                 tls::direct,
                 tls::slow_reader,
                 tls::bad_files_are_named,
+                tls::certificate_is_replaced,
             );
         }
     };

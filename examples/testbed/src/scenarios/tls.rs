@@ -396,6 +396,43 @@ pub fn bad_files_are_named(scenario: &Scenario) {
     assert!(log.contains("ssl_ca_cert: ") && log.contains("/no_such.crt does not exist"), "{log}");
 }
 
+/// A reload gives later handshakes the new certificate and disturbs nobody; a key that does not fit
+/// leaves the old pair in force.
+pub fn certificate_is_replaced(scenario: &Scenario) {
+    let cluster = Cluster::shared();
+    let database = cluster.create_database();
+    let pki = cluster.pki();
+    let folder = cluster.create_folder("tls").expect("a folder");
+    let put = |certificate: &str, key: &str| {
+        std::fs::copy(pki.certificate(certificate), folder.join("proxy.crt")).expect("copy");
+        std::fs::copy(pki.key(key), folder.join("proxy.key")).expect("copy");
+    };
+    put("proxy", "proxy");
+    let config = scenario
+        .config()
+        .line("ssl = on")
+        .line("weir_reload_on_change = off")
+        .line(&format!("ssl_cert = '{}'", folder.join("proxy.crt").display()))
+        .line(&format!("ssl_key = '{}'", folder.join("proxy.key").display()));
+    let proxy = scenario.start(cluster, &config);
+    let mut before = RawClient::connect_encrypted(&proxy.address(), APP, &database);
+    let trusting = |root: &str| {
+        let root = text(&pki.certificate(root));
+        psql(&proxy, APP, &database, &[("PGSSLMODE", "verify-ca"), ("PGSSLROOTCERT", &root)])
+    };
+    assert_eq!(drivers::run(trusting("root"), ""), "in\n");
+    put("foreign", "proxy");
+    proxy.signal("HUP");
+    wait_for("a refused reload", || proxy.log().contains("holds another key"));
+    assert_eq!(drivers::run(trusting("root"), ""), "in\n");
+    put("foreign", "foreign");
+    proxy.signal("HUP");
+    wait_for("a reload", || proxy.log().contains("the configuration was reloaded"));
+    assert_eq!(drivers::run(trusting("other"), ""), "in\n");
+    refused(trusting("root"));
+    assert_eq!(before.query("SELECT 'still on'").value(), "still on");
+}
+
 /// pgbench, encrypted on both sides, with fewer servers than clients in transaction mode.
 pub fn pgbench(scenario: &Scenario) {
     let cluster = Cluster::shared();
