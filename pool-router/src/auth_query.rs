@@ -5,7 +5,7 @@
 //!
 //! - **SCRAM keys passed through.** [`AuthQuery`] fetches the role's verifier. The client's proof
 //!   against it reveals the key with which the proxy logs in to the servers in the client's place;
-//!   they hold the same verifier, because it is replicated. [`Credentials`] keeps the key for the
+//!   they hold the same verifier, because it is replicated. `Credentials` keeps the key for the
 //!   role and the verifier that it belongs to, and drops it with that: never with a pool, a
 //!   connection or a client.
 //! - **A password in clear text** that the client was made to send is tried on a server before the

@@ -65,7 +65,7 @@ pub enum Command<S, D> {
     /// Dial the target, run a [`crate::login::Login`] with this plan over the socket, and report
     /// [`Hub::connected`] or [`Hub::connect_failed`].
     Connect(LoginPlan),
-    /// Say goodbye ([`crate::link::Link::into_socket`], five bytes of Terminate) and close.
+    /// Say goodbye ([`crate::link::Link::say_goodbye`]) and close.
     Close(Box<Link<S>>),
     /// Dial the target, send the packet, wait for the end of the stream (all within the timeout),
     /// and report [`Hub::cancel_finished`].

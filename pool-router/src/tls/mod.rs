@@ -8,7 +8,7 @@
 //! - [`load`] makes a [`Tls`] of the settings and the files that they name. It never changes; after a
 //!   reload a new one serves the handshakes that follow, and sessions that exist go on as they are.
 //! - Clients ask by SSLRequest, or begin at once with ALPN `postgresql` (PostgreSQL documentation,
-//!   "SSL Session Encryption"). [`Encryption`] asks servers.
+//!   "SSL Session Encryption"). `Encryption` asks servers.
 //! - Whatever is received in clear behind the question is from somebody in between: the connection
 //!   ends without a look at it.
 //!
