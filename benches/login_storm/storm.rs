@@ -104,15 +104,19 @@ pub(crate) fn blow(
     // Whom it is about to delay has the processor first.
     let _ = rustix::process::setpriority_process(None, 19);
     let mut keys: Option<ScramKeys> = None;
+    // Where the salt is another each time, keys of the last time are of no use.
+    let mut salt_stays = true;
     let mut next = Instant::now();
     while !over.load(Ordering::Relaxed) {
-        match Session::log_in(port, keys.take()) {
+        let tried = keys.take();
+        let with_keys = tried.is_some();
+        match Session::log_in(port, tried) {
             Ok((session, learned)) => {
-                keys = learned;
+                keys = learned.filter(|_| salt_stays);
                 session.leave();
                 logins.fetch_add(1, Ordering::Relaxed);
             }
-            // Where the salt changes, keys are of no use the next time.
+            Err(_) if with_keys => salt_stays = false,
             Err(_) => {
                 failed.fetch_add(1, Ordering::Relaxed);
             }
