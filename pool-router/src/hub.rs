@@ -36,6 +36,7 @@ use crate::identity::{Identity, Parameter};
 use crate::ids::{ClientId, GroupId, IdentityId, NodeId, PoolKey, ServerId};
 use crate::link::Link;
 use crate::login::{ConnectError, LoginPlan};
+use crate::pins::PinReasons;
 use crate::pool::{Acquire, FailureKind, Limits, Order, Outcome, Pool, View};
 use crate::sizes::size;
 use crate::tally::Tally;
@@ -132,6 +133,7 @@ struct Client<S, D> {
     catalogued: bool,
     /// Since it was told to pause it has not said that nothing of it is under way.
     busy: bool,
+    pins: PinReasons,
 }
 
 #[derive(Debug)]
@@ -246,6 +248,7 @@ impl<S, D: Clone> Hub<S, D> {
             admitted: false,
             catalogued: false,
             busy: true,
+            pins: PinReasons::default(),
         });
         Some(ClientId { index, generation })
     }
@@ -563,6 +566,23 @@ impl<S, D: Clone> Hub<S, D> {
     /// Whether [`Hub::acquire`] would have the client wait for what another client holds.
     pub(crate) fn is_exhausted(&self, key: PoolKey, node: NodeId) -> bool {
         self.nodes.get(node.index()).is_some_and(|entry| entry.pool.is_exhausted(key))
+    }
+
+    /// What ties a client's session to its server.
+    pub(crate) fn note_pins(&mut self, client: ClientId, pins: PinReasons) {
+        if let Some(client) = self.client_mut(client) {
+            client.pins = pins;
+        }
+    }
+
+    /// The clients whose sessions are tied to a server, or to the primary in session mode, and why.
+    pub fn pinned(&self) -> impl Iterator<Item = (ClientId, PinReasons)> + '_ {
+        self.clients.iter().filter(|(_, client)| !client.pins.is_empty()).filter_map(
+            |(index, client)| {
+                let index = u32::try_from(index).ok()?;
+                Some((ClientId { index, generation: client.generation }, client.pins))
+            },
+        )
     }
 
     /// The client no longer waits for `node`.

@@ -23,6 +23,7 @@ pub mod login;
 mod outbox;
 pub mod passwd;
 pub mod pcp_users;
+pub mod pins;
 pub mod pool;
 mod prepared;
 pub mod relay;

@@ -126,6 +126,7 @@ macro_rules! suite {
             $crate::suite!(@both $program, Transaction);
             $crate::suite!(@tests $program, Transaction,
                 cancel::waiting_client,
+                isolation::servers_are_shared_again,
                 prepared::names_are_their_clients_own,
                 prepared::settings_of_literals,
                 prepared::servers_are_mended,

@@ -2,8 +2,9 @@
 
 use crate::classify::{
     BeginMode, EndKind, IsolationLevel, Parameter, Pin, Reason, SavepointAction, StatementCount,
-    Target, TransactionEnd, Verdict,
+    Target, TransactionEnd, Unpins, Verdict,
 };
+use crate::pins::PinReasons;
 
 /// What routing needs to know of a statement, or of all statements of a batch together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,10 @@ pub(super) struct Demand {
     pub(super) fits_read_only: bool,
     /// It leaves state in its server session.
     pub(super) pins: bool,
+    /// What state, as far as that is known.
+    pub(super) why: PinReasons,
+    /// What of such state it takes away, if it is one statement.
+    pub(super) unpins: PinReasons,
     /// It writes, or may.
     pub(super) writes: bool,
     /// It leaves a portal or cursor open for later batches of its transaction.
@@ -79,6 +84,8 @@ impl Demand {
         follows: false,
         fits_read_only: false,
         pins: true,
+        why: PinReasons::OTHER,
+        unpins: NO_PINS,
         writes: true,
         portal: false,
         alters_catalogue: true,
@@ -95,6 +102,8 @@ impl Demand {
         follows: true,
         fits_read_only: true,
         pins: false,
+        why: NO_PINS,
+        unpins: NO_PINS,
         writes: false,
         portal: false,
         alters_catalogue: false,
@@ -162,6 +171,12 @@ impl Demand {
             follows: read || moves_along,
             fits_read_only: read || moves_along || one && fits_read_only(verdict),
             pins,
+            why: match effects.pins_session {
+                Some(pin) if pins => PinReasons::of(pin),
+                None if pins => PinReasons::SETTING,
+                Some(_) | None => NO_PINS,
+            },
+            unpins: if one { taken_away(unpins) } else { NO_PINS },
             writes: effects.writes,
             portal: matches!(verdict.target, Target::Primary(Reason::SessionState("DECLARE"))),
             alters_catalogue: alters_catalogue(verdict),
@@ -208,6 +223,8 @@ impl Demand {
             follows: self.follows && next.follows,
             fits_read_only: self.fits_read_only && next.fits_read_only,
             pins: self.pins || next.pins,
+            why: self.why.with(next.why),
+            unpins: NO_PINS,
             writes: self.writes || next.writes,
             portal: self.portal || next.portal,
             alters_catalogue: self.alters_catalogue || next.alters_catalogue,
@@ -229,6 +246,22 @@ impl Demand {
     pub(super) fn and_unknown(self) -> Self {
         Self { read: false, follows: false, fits_read_only: false, ..self }
     }
+}
+
+const NO_PINS: PinReasons = PinReasons::LISTEN.without(PinReasons::LISTEN);
+
+fn taken_away(unpins: &Unpins) -> PinReasons {
+    let mut gone = NO_PINS;
+    if unpins.unlisten_all {
+        gone = gone.with(PinReasons::LISTEN);
+    }
+    if unpins.close_all {
+        gone = gone.with(PinReasons::HELD_CURSOR);
+    }
+    if unpins.deallocate_all {
+        gone = gone.with(PinReasons::PREPARED_STATEMENT);
+    }
+    gone
 }
 
 /// Whether a server in a READ ONLY transaction refuses the statement as a standby does, or both run

@@ -16,6 +16,7 @@ use super::{Head, Relay};
 use crate::config::PoolMode;
 use crate::ids::NodeId;
 use crate::link::Link;
+use crate::pins::PinReasons;
 
 impl<S> Relay<S> {
     pub(super) fn on_extended(
@@ -201,15 +202,21 @@ impl<S> Relay<S> {
                     prepare(link, name, self.session.statements.needed(name, node));
                 }
                 self.session.statements.unrecorded(name);
-                self.session.pinned = true;
+                self.session.pin(PinReasons::PREPARED_STATEMENT);
             }
             let text_at = 5 + name.len() + 1;
-            self.session.pinned |= pins;
+            if pins {
+                self.session.pin(demand.why.with(if demand.pins {
+                    PinReasons::default()
+                } else {
+                    PinReasons::PREPARED_STATEMENT
+                }));
+            }
             self.log_statement(text_at, len);
         } else {
             let name = frame.get(5..).and_then(|rest| rest.split(|byte| *byte == 0).next());
             self.session.statements.unrecorded(name.unwrap_or_default());
-            self.session.pinned = true;
+            self.session.pin(PinReasons::PREPARED_STATEMENT);
         }
         self.note(Request::Parse, token);
         self.pass(len);

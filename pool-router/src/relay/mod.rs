@@ -67,6 +67,7 @@ use crate::io::{Io, Transfer};
 use crate::link::Link;
 use crate::login::ConnectError;
 use crate::outbox::Outbox;
+use crate::pins::PinReasons;
 use crate::pool::FailureKind;
 use crate::prepared::Library;
 use crate::route::{AfterWrite, Balancer};
@@ -298,6 +299,11 @@ struct Session {
     /// State that lives in one server session was made: reads stay on the primary, and in
     /// transaction mode the server stays with its client.
     pinned: bool,
+    /// What state that is, and as the hub was told.
+    pins: PinReasons,
+    pins_told: PinReasons,
+    /// What of it the statement under way takes away.
+    unpins: PinReasons,
     after_write: AfterWrite,
     transaction: Transaction,
     parameters: Parameters,
@@ -343,6 +349,18 @@ impl Session {
         self.parameters.level().or(self.startup_level).or(self.server_level)
     }
 
+    /// State was made that ties the session to its server.
+    fn pin(&mut self, reasons: PinReasons) {
+        self.pinned = true;
+        self.pins = self.pins.with(reasons);
+    }
+
+    /// Such state is gone.
+    fn unpin(&mut self, reasons: PinReasons) {
+        self.pins = self.pins.without(reasons);
+        self.pinned &= !self.pins.is_empty();
+    }
+
     /// A statement goes to its server: what it does to transaction and session.
     fn runs<S>(
         &mut self,
@@ -364,8 +382,9 @@ impl Session {
         }
         if matches!(demand.change, Change::Set(_)) && !self.alone {
             // Whether it takes effect would be hard to tell.
-            self.pinned = true;
+            self.pin(PinReasons::SETTING);
         }
+        self.unpins = if self.alone { demand.unpins } else { PinReasons::default() };
         self.resets = Resets::of(&demand, sql).filter(|_| self.alone);
         self.parameters.sent(&demand, sql);
     }
@@ -454,6 +473,9 @@ impl<S> Relay<S> {
                 functions: FunctionMemo::default(),
                 balancer: Balancer::new(settings, seed),
                 pinned: false,
+                pins: PinReasons::default(),
+                pins_told: PinReasons::default(),
+                unpins: PinReasons::default(),
                 after_write: AfterWrite::new(settings.disable_load_balance_on_write),
                 transaction: Transaction::new(),
                 parameters: Parameters::new(settings.pool_mode == PoolMode::Transaction),
@@ -555,7 +577,10 @@ impl<S> Relay<S> {
     }
 
     fn needs_service(&self) -> bool {
-        self.doorbell || self.wants.any() || self.session.tally.is_some()
+        self.doorbell
+            || self.wants.any()
+            || self.session.tally.is_some()
+            || self.session.pins_told != self.session.pins
     }
 
     /// Whether another round would change nothing: this costs less to find out than to go through
@@ -611,6 +636,10 @@ impl<S> Relay<S> {
             if std::mem::take(&mut self.wants.catalogue_changed) {
                 self.session.catalogue_change = Some(hub.catalogue_changed(key, now));
             }
+        }
+        if self.session.pins_told != self.session.pins {
+            self.session.pins_told = self.session.pins;
+            hub.note_pins(self.id, self.session.pins);
         }
         if std::mem::take(&mut self.wants.admit) {
             self.admit(hub, now);

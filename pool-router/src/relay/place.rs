@@ -14,6 +14,7 @@ use crate::classify::{BeginMode, IsolationLevel};
 use crate::config::{PoolMode, TransactionReads};
 use crate::identity::TRACKED;
 use crate::ids::NodeId;
+use crate::pins::PinReasons;
 use crate::prepared::Key;
 
 impl<S> Relay<S> {
@@ -212,7 +213,7 @@ impl<S> Relay<S> {
             }
             if failed && self.is_on_standby() {
                 tracing::debug!(client = self.id.index, "a standby does not take a setting");
-                self.session.pinned = true;
+                self.session.pin(PinReasons::SETTING);
                 self.session.chosen = None;
                 return Step::Hold;
             }
@@ -332,7 +333,9 @@ impl<S> Relay<S> {
             self.session.after_write.wrote(in_block);
         }
         self.session.alters_catalogue |= demand.alters_catalogue;
-        self.session.pinned |= demand.pins;
+        if demand.pins {
+            self.session.pin(demand.why);
+        }
     }
 }
 

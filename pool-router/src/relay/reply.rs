@@ -18,6 +18,7 @@ use super::{Phase, Relay};
 use crate::classify::{ClientEncoding, Lexing};
 use crate::identity::TRACKED;
 use crate::link::Streaming;
+use crate::pins::PinReasons;
 use crate::prepared::Key;
 
 /// What a message of the server leads to, besides being forwarded or dropped.
@@ -269,6 +270,16 @@ impl<S> Relay<S> {
 
     /// The client's statement or batch is answered, with this transaction status.
     fn answered(&mut self, status: TransactionStatus) {
+        let unpins = std::mem::take(&mut self.session.unpins);
+        if !unpins.is_empty()
+            && self.is_transaction_mode()
+            && status == TransactionStatus::Idle
+            && self.is_settled()
+            && !self.session.raw_names
+            && !self.session.parameters.has_failed()
+        {
+            self.session.unpin(unpins);
+        }
         let resets = self.session.resets.take();
         if let Some(resets) = resets
             && self.is_transaction_mode()
@@ -297,9 +308,9 @@ impl<S> Relay<S> {
             Outcome::Nothing => return,
             Outcome::Set => {}
             // What was sent behind it may pin the session anew.
-            Outcome::Discarded if self.is_settled() => self.session.pinned = false,
+            Outcome::Discarded if self.is_settled() => self.session.unpin(self.session.pins),
             Outcome::Discarded => {}
-            Outcome::Unrepeatable => self.session.pinned = true,
+            Outcome::Unrepeatable => self.session.pin(PinReasons::SETTING),
         }
         if let Some(link) = &mut self.active {
             link.settings = self.session.parameters.version();

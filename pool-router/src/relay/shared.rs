@@ -25,6 +25,7 @@ use super::transaction::Block;
 use super::{Head, Phase, Relay, Session};
 use crate::classify::deallocated;
 use crate::link::Link;
+use crate::pins::PinReasons;
 use crate::prepared::{INSTEAD, Key, PREFIX, Presence, ServerName};
 use crate::sizes::size;
 
@@ -225,7 +226,7 @@ impl<S> Relay<S> {
         if skipping || !whole {
             // Longer than what is kept, it is its server's own. (Of what is skipped nothing comes.)
             if !skipping {
-                self.session.pinned = true;
+                self.session.pin(PinReasons::PREPARED_STATEMENT);
                 self.session.raw_names = true;
             }
             self.session.demands.pop_front();
@@ -249,7 +250,7 @@ impl<S> Relay<S> {
         let may_answer = self.may_answer();
         let Some(prepared) = prepared else {
             self.session.demands.pop_front();
-            self.session.pinned = true;
+            self.session.pin(PinReasons::PREPARED_STATEMENT);
             self.session.raw_names = true;
             self.note(Request::Parse, Token::default());
             self.pass_renamed(5, name.len(), &OnServer::Unknown, len);
@@ -265,7 +266,9 @@ impl<S> Relay<S> {
             Some(demand) => demand,
             None => self.demand_of_parse(len)?,
         };
-        self.session.pinned |= demand.pins;
+        if demand.pins {
+            self.session.pin(demand.why);
+        }
         self.log_statement(text_at, len);
         let token = self.session.statements.token();
         if let Some(names) = &mut self.session.statements.names {

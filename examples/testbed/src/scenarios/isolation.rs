@@ -36,6 +36,8 @@ pub fn nothing_is_left_behind(scenario: &Scenario) {
         ("SET statement_timeout = 1", "SHOW statement_timeout", "0"),
         ("SET my.own = 'mine'", "SELECT coalesce(current_setting('my.own', true), '') = ''", "t"),
         ("SET ROLE isolation_role", "SELECT current_user", "app"),
+        ("BEGIN; SET ROLE isolation_role; COMMIT", "SELECT current_user", "app"),
+        ("SET SESSION AUTHORIZATION app; SET ROLE isolation_role", "SELECT current_user", "app"),
         ("CREATE TEMP TABLE left_over (a int)", "SELECT a FROM left_over", "42P01"),
         ("PREPARE left_over AS SELECT 1", "EXECUTE left_over", "26000"),
         ("DECLARE left_over CURSOR WITH HOLD FOR SELECT 1", "FETCH left_over", "34000"),
@@ -77,6 +79,32 @@ pub fn nothing_is_left_behind(scenario: &Scenario) {
     advisory_lock(&proxy, &database);
     named_statement(&proxy, &database);
     notification(&proxy, &database);
+}
+
+/// In transaction mode a client that has undone what tied it to its server shares it again.
+pub fn servers_are_shared_again(scenario: &Scenario) {
+    let cluster = Cluster::shared();
+    let database = cluster.create_database_with("CREATE TABLE t (a int)");
+    let config = scenario.config().pool_size(1).weights(1, 0).wait_timeout(2);
+    let proxy = scenario.start(cluster, &config);
+    let mut first = proxy.connect(&database);
+    let mut second = proxy.connect(&database);
+    for (make, undo) in [
+        ("LISTEN c", "UNLISTEN *"),
+        ("DECLARE c CURSOR WITH HOLD FOR SELECT 1", "CLOSE ALL"),
+        ("PREPARE q AS SELECT 1", "DEALLOCATE ALL"),
+        ("CREATE TEMP TABLE mine (a int)", "DISCARD ALL"),
+        ("SELECT pg_advisory_lock(7)", "DISCARD ALL"),
+    ] {
+        first.query(make).ok();
+        assert_eq!(second.query("SELECT 1").code(), "53300", "{make}");
+        first.query(undo).ok();
+        second.query("SELECT 1").ok();
+    }
+    // What only sets something ties nobody.
+    first.query("SET work_mem = '7MB'").ok();
+    assert_eq!(second.query("SHOW work_mem").value(), "4MB");
+    assert_eq!(first.query("SHOW work_mem").value(), "7MB");
 }
 
 /// A lock of the session is free after the client has left.
