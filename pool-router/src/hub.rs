@@ -11,6 +11,7 @@
 //! looks into neither.
 
 mod authentication;
+mod bounds;
 mod census;
 mod drain;
 mod operations;
@@ -49,6 +50,7 @@ pub(crate) use authentication::{AskError, Checked};
 pub(crate) use census::LoginRefused;
 
 use authentication::Asking;
+use bounds::Shares;
 use census::Census;
 use drain::Life;
 use operations::Paused;
@@ -192,6 +194,8 @@ pub struct Hub<S, D> {
     shutdown: Option<Shutdown>,
     paused: Paused,
     census: Census,
+    /// Numbers for bounds that are shared: of users, and of databases.
+    shares: Shares,
 }
 
 impl<S, D: Clone> Hub<S, D> {
@@ -222,6 +226,7 @@ impl<S, D: Clone> Hub<S, D> {
             shutdown: None,
             paused: Paused::default(),
             census: Census::default(),
+            shares: Shares::default(),
         }
     }
 
@@ -550,6 +555,7 @@ impl<S, D: Clone> Hub<S, D> {
         node: NodeId,
         now: Instant,
     ) -> Result<Option<Box<Link<S>>>, Arc<ConnectError>> {
+        self.bound(node, key.group, now);
         let Some(entry) = self.nodes.get_mut(node.index()) else {
             return Err(Arc::new(ConnectError::NoSuchNode));
         };
@@ -558,6 +564,7 @@ impl<S, D: Clone> Hub<S, D> {
             Acquire::Granted(server) => Ok(take_idle(entry, server)),
             Acquire::Queued => Ok(None),
             Acquire::Refused => Err(self.reason(node, key)),
+            Acquire::Full => Err(Arc::new(ConnectError::QueueFull)),
         };
         self.carry_out(node);
         result
@@ -920,6 +927,9 @@ fn limits(settings: &Settings) -> Limits {
         lifetime: settings.server_lifetime,
         retry_initial: settings.server_retry_initial,
         retry_max: settings.server_retry_max,
+        max_queue: settings.max_queue.map(size),
+        reserve_timeout: settings.reserve_pool_timeout,
+        max_logins: settings.max_concurrent_logins.map(size),
     }
 }
 

@@ -97,6 +97,9 @@ pub enum ConnectError {
     /// Internal: the node is not configured (any more).
     #[error("no such backend")]
     NoSuchNode,
+    /// As many clients as may wait for connections of the user and database do so already.
+    #[error("too many clients are waiting for server connections already")]
+    QueueFull,
 }
 
 impl ConnectError {
@@ -106,7 +109,7 @@ impl ConnectError {
         match self {
             // Starting up or shutting down: the same for everybody.
             Self::Refused { code, .. } if code.class() == *b"57" => FailureKind::Unreachable,
-            Self::Refused { .. } | Self::Auth(_) => FailureKind::Rejected,
+            Self::Refused { .. } | Self::Auth(_) | Self::QueueFull => FailureKind::Rejected,
             _ => FailureKind::Unreachable,
         }
     }
@@ -131,6 +134,9 @@ impl ConnectError {
                      name a role that may ask the servers for it (weir_auth_user).",
                 ),
             ),
+            Self::QueueFull => {
+                (SqlState::TOO_MANY_CONNECTIONS, Some("See weir_max_queue and weir_pool_size."))
+            }
             _ => (SqlState::UNABLE_TO_CONNECT, None),
         };
         let message = format!("cannot connect to backend {host}: {self}");

@@ -22,6 +22,7 @@
 //! After any `&mut` call, drain [`Pool::poll_order`]; then sleep until [`Pool::poll_timeout`] and
 //! call [`Pool::handle_timeout`]. Time must not run backwards.
 
+mod bounds;
 mod group;
 mod upkeep;
 
@@ -51,6 +52,35 @@ pub struct Limits {
     pub retry_initial: Duration,
     /// The longest pause between two tries.
     pub retry_max: Duration,
+    /// Most clients that wait in one group; `None`: any number.
+    pub max_queue: Option<usize>,
+    /// How long a client waits before the reserve of its group is used.
+    pub reserve_timeout: Duration,
+    /// Most connections that are being opened at a time (at least 1); `None`: any number. After a
+    /// failure it is 1, and doubles with each success.
+    pub max_logins: Option<usize>,
+}
+
+/// What bounds one group, where that is not what bounds all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Most connections, in whatever state (at least 1).
+    pub size: usize,
+    /// Connections kept open once the group was used.
+    pub min: usize,
+    /// Connections beyond `size` for those who have waited for [`Limits::reserve_timeout`].
+    pub reserve: usize,
+    /// Bounds that the group shares with others: of its user, and of its database.
+    pub shares: [Option<Share>; 2],
+}
+
+/// A bound on the connections of several groups together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Which groups: all that name this number.
+    pub id: u32,
+    /// Most connections of theirs (at least 1).
+    pub most: usize,
 }
 
 /// The answer to [`Pool::acquire`].
@@ -62,6 +92,8 @@ pub enum Acquire {
     Queued,
     /// The node is down and nothing that lives can serve the client.
     Refused,
+    /// As many wait already as may.
+    Full,
 }
 
 /// What the owner of the connections is to do.
@@ -169,7 +201,21 @@ pub struct Pool {
     epoch: u32,
     /// The node serves nobody.
     closed: bool,
+    /// No minimum is kept any more.
+    no_minimum: bool,
+    /// Connections by [`Share`].
+    shares: BTreeMap<u32, usize>,
+    /// Connections that are being opened.
+    connecting: usize,
+    /// How many may be, until a failure is forgotten.
+    ramp: Option<usize>,
+    /// Some group has a reserve, and when they were looked at last.
+    has_reserves: bool,
+    reserves_seen: Instant,
 }
+
+/// With so many logins at a time a failure is forgotten.
+const RAMP_END: usize = 64;
 
 impl Pool {
     /// An empty pool of a node that is believed to be up.
@@ -189,6 +235,12 @@ impl Pool {
             next_sweep: None,
             epoch: 0,
             closed: false,
+            no_minimum: false,
+            shares: BTreeMap::new(),
+            connecting: 0,
+            ramp: None,
+            has_reserves: false,
+            reserves_seen: Instant::ORIGIN,
         }
     }
 
@@ -211,6 +263,9 @@ impl Pool {
                 self.fill(key.group, now);
             }
             return Acquire::Granted(server);
+        }
+        if self.limits.max_queue.is_some_and(|most| group.waiters.len() >= most) {
+            return Acquire::Full;
         }
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -242,7 +297,8 @@ impl Pool {
         let of_node = self.limits.per_node.saturating_sub(self.slots.len());
         let room = of_node.saturating_add(elsewhere.saturating_sub(of_group));
         let total = group.map_or(0, |group| group.total);
-        let more = self.limits.per_group.saturating_sub(total).min(room);
+        let size = group.map_or(self.limits.per_group, |group| group.bounds.size);
+        let more = size.saturating_sub(total).min(room).min(self.share_room(key.group));
         let opening = group.map_or(0, |group| group.opening.len());
         let waiters = group.map_or(0, |group| group.waiters.len());
         waiters >= of_group + opening + more
@@ -329,8 +385,10 @@ impl Pool {
             group.opened(key.identity);
             group.rejected.retain(|identity| *identity != key.identity);
         }
+        self.connecting = self.connecting.saturating_sub(1);
         if current {
             self.health = Health::Up;
+            self.ramp = self.ramp.map(|n| n * 2).filter(|n| *n < RAMP_END);
         }
         self.make_idle(server, now);
         self.pump(now);
@@ -370,8 +428,15 @@ impl Pool {
 
     /// An ordered connection was never begun: there is nobody left whom it could serve.
     pub fn never_begun(&mut self, server: ServerId) {
-        if self.slot_mut(server).is_some_and(|slot| slot.state == State::Connecting) {
+        let slot = self.slot_mut(server).filter(|slot| slot.state == State::Connecting);
+        if let Some(group) = slot.map(|slot| slot.key.group) {
             self.remove(server);
+            if let Some(group) = self.groups.get_mut(&group) {
+                // Filling it up would only come to this again.
+                group.hold_minimum = true;
+            }
+            // Others may have waited for it to be over.
+            self.next_sweep = Some(Instant::ORIGIN);
             // Whoever comes next finds out how the node is.
             if matches!(self.health, Health::Down { probing: Some(probe), .. } if probe == server) {
                 self.health = Health::Up;
@@ -391,10 +456,7 @@ impl Pool {
             Health::Down { retry_at, probing: None, .. } => Some(retry_at),
             Health::Down { .. } | Health::Up => None,
         };
-        match (retry, self.next_sweep) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        retry.into_iter().chain(self.next_sweep).chain(self.reserve_at()).min()
     }
 
     /// Whether the node is known to be unreachable.
@@ -443,7 +505,6 @@ impl Pool {
     fn make_idle(&mut self, server: ServerId, now: Instant) {
         let over_node = self.slots.len() > self.limits.per_node || self.closed;
         let (epoch, lifetime) = (self.epoch, self.limits.lifetime);
-        let per_group = self.limits.per_group;
         let Some(slot) = self.slot_mut(server) else { return };
         slot.state = State::Idle { since: now };
         let key = slot.key;
@@ -452,7 +513,8 @@ impl Pool {
         let expires = self.expiry(server, now);
         let Some(group) = self.groups.get_mut(&key.group) else { return };
         group.idle.push(server);
-        if over_node || too_old || group.total > per_group {
+        let over_group = group.total > group.bounds.size + group.bounds.reserve;
+        if over_node || too_old || over_group || self.is_over_share(key.group) {
             self.close(server);
         } else if let Some(at) = expires {
             self.next_sweep = Some(self.next_sweep.map_or(at, |sweep| sweep.min(at)));
@@ -472,13 +534,22 @@ impl Pool {
         if let Ok(index) = usize::try_from(server.index) {
             self.slots.remove(index);
         }
-        let min = self.minimum();
+        let none = self.no_minimum;
         let Some(group) = self.groups.get_mut(&key.group) else { return };
+        let min = group.minimum(none);
         let met = group.total >= min;
         group.total = group.total.saturating_sub(1);
         self.unmet += usize::from(met && group.total < min);
+        for share in group.bounds.shares.into_iter().flatten() {
+            if let Some(total) = self.shares.get_mut(&share.id) {
+                *total = total.saturating_sub(1);
+            }
+        }
         match state {
-            State::Connecting => group.opened(key.identity),
+            State::Connecting => {
+                group.opened(key.identity);
+                self.connecting = self.connecting.saturating_sub(1);
+            }
             State::Idle { .. } => group.idle.retain(|id| *id != server),
             State::Active { .. } | State::Cooling => {}
         }
@@ -499,10 +570,15 @@ impl Pool {
             epoch,
         });
         self.ensure_group(key.group);
-        let min = self.minimum();
+        let none = self.no_minimum;
         let group = self.groups.get_mut(&key.group)?;
+        let min = group.minimum(none);
         let met = group.total >= min;
         group.total += 1;
+        self.connecting += 1;
+        for share in group.bounds.shares.into_iter().flatten() {
+            *self.shares.entry(share.id).or_default() += 1;
+        }
         self.unmet -= usize::from(!met && group.total >= min);
         group.opening.push(key.identity);
         if min > 0 && group.total > min && !group.idle.is_empty() {
@@ -522,21 +598,19 @@ impl Pool {
         if self.groups.len() >= MAX_QUIET_GROUPS {
             self.groups.retain(|_, g| g.total > 0 || !g.waiters.is_empty());
         }
-        self.groups.insert(id, Group::default());
+        let bounds = self.default_bounds();
+        self.groups.insert(id, Group::new(bounds));
         self.count_unmet();
     }
 
-    /// What a group is filled up to.
-    fn minimum(&self) -> usize {
-        self.limits.min_per_group.min(self.limits.per_group)
-    }
-
     fn count_unmet(&mut self) {
-        let min = self.minimum();
-        self.unmet = self.groups.values().filter(|group| group.total < min).count();
+        let none = self.no_minimum;
+        let unmet = self.groups.values().filter(|group| group.total < group.minimum(none));
+        self.unmet = unmet.count();
     }
 
     fn mark_down(&mut self, server: ServerId, key: PoolKey, now: Instant) {
+        self.ramp = Some(1);
         let pause = match self.health {
             Health::Up => self.limits.retry_initial,
             Health::Down { pause, probing, .. } if probing == Some(server) => {
@@ -583,12 +657,12 @@ impl Pool {
             // First, because it lets those behind move up.
             self.refuse_hopeless();
         }
-        let min = self.minimum();
+        let none = self.no_minimum;
         let mut turn: Vec<(u64, GroupId)> = Vec::new();
         for (id, group) in &self.groups {
             match group.waiters.front() {
                 Some(waiter) => turn.push((waiter.ticket, *id)),
-                None if group.total < min => turn.push((u64::MAX, *id)),
+                None if group.total < group.minimum(none) => turn.push((u64::MAX, *id)),
                 None => {}
             }
         }
@@ -631,7 +705,10 @@ impl Pool {
                 let key = PoolKey { group: id, identity };
                 if under_way {
                     // One is being opened for this waiter.
-                } else if rejected && self.is_alive(key) || !self.make_room(id) {
+                } else if rejected && self.is_alive(key)
+                    || !self.may_log_in()
+                    || !self.make_room(id, now)
+                {
                     only_idle = true;
                 } else {
                     self.connect(key, now);
@@ -643,10 +720,12 @@ impl Pool {
 
     /// Opens what the minimum of a group lacks, as far as there is room without closing others.
     fn fill(&mut self, id: GroupId, now: Instant) {
-        let min = self.minimum();
+        let none = self.no_minimum;
         while self.slots.len() < self.limits.per_node
+            && self.may_log_in()
+            && self.full_share(id).is_none()
             && let Some(group) = self.groups.get(&id)
-            && group.total < min
+            && group.total < group.minimum(none)
             && !group.hold_minimum
             && let Some(identity) = group.last_identity
         {
@@ -655,11 +734,13 @@ impl Pool {
     }
 
     /// Whether the group may have one more connection, if need be in place of an idle one.
-    fn make_room(&mut self, id: GroupId) -> bool {
+    fn make_room(&mut self, id: GroupId, now: Instant) -> bool {
         loop {
             let Some(group) = self.groups.get(&id) else { return false };
-            let surplus = if group.total >= self.limits.per_group {
+            let surplus = if group.total >= group.allowed(self.limits.reserve_timeout, now) {
                 group.idle.first().copied()
+            } else if let Some(share) = self.full_share(id) {
+                self.idle_of_share(share)
             } else if self.slots.len() >= self.limits.per_node {
                 self.idle_of_longest()
             } else {
@@ -702,7 +783,13 @@ impl Pool {
         }
         let waiting: usize = self.groups.values().map(|group| group.waiters.len()).sum();
         debug_assert_eq!(waiting, self.waiting, "waiters");
-        let unmet = self.groups.values().filter(|group| group.total < self.minimum());
+        let unmet =
+            self.groups.values().filter(|group| group.total < group.minimum(self.no_minimum));
+        debug_assert_eq!(
+            self.groups.values().map(|group| group.opening.len()).sum::<usize>(),
+            self.connecting,
+            "connecting"
+        );
         debug_assert_eq!(unmet.count(), self.unmet, "groups below the minimum");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pgwire_core::time::Instant;
 use pool_router::ids::{ClientId, GroupId, IdentityId, NodeId, PoolKey, ServerId};
-use pool_router::pool::{Acquire, FailureKind, Limits, Order, Outcome, Pool, View};
+use pool_router::pool::{Acquire, Bounds, FailureKind, Limits, Order, Outcome, Pool, Share, View};
 
 const A: PoolKey = PoolKey { group: GroupId(0), identity: IdentityId(0) };
 /// Of the same group as `A`.
@@ -21,6 +21,9 @@ const LIMITS: Limits = Limits {
     lifetime: None,
     retry_initial: Duration::from_secs(1),
     retry_max: Duration::from_secs(4),
+    max_queue: None,
+    reserve_timeout: Duration::ZERO,
+    max_logins: None,
 };
 
 fn pool(limits: Limits) -> Pool {
@@ -386,4 +389,95 @@ fn a_closed_pool_serves_what_it_serves_and_nobody_else() {
     pool.reopen();
     assert_eq!(pool.acquire(client(3), A, at(2)), Acquire::Queued);
     ordered(&mut pool);
+}
+
+#[test]
+fn a_full_queue_is_said_at_once() {
+    let mut pool = pool(Limits { per_group: 1, max_queue: Some(1), ..LIMITS });
+    let server = open(&mut pool, 1, A, at(0));
+    assert_eq!(pool.acquire(client(2), A, at(0)), Acquire::Queued);
+    assert_eq!(pool.acquire(client(3), A, at(0)), Acquire::Full);
+    assert_eq!(pool.acquire(client(4), C, at(0)), Acquire::Queued, "of another group");
+    ordered(&mut pool);
+    pool.release(server, Outcome::Reuse, at(1));
+    assert_eq!(orders(&mut pool), [Order::Hand { server, client: client(2) }]);
+    assert_eq!(pool.acquire(client(3), A, at(1)), Acquire::Queued);
+}
+
+#[test]
+fn the_reserve_is_for_those_who_have_waited() {
+    let mut pool = pool(Limits { reserve_timeout: Duration::from_secs(5), ..LIMITS });
+    let bounds = Bounds { size: 1, min: 0, reserve: 1, shares: [None; 2] };
+    pool.set_bounds(A.group, bounds, at(0));
+    open(&mut pool, 1, A, at(0));
+    assert_eq!(pool.acquire(client(2), A, at(1)), Acquire::Queued);
+    assert_eq!(orders(&mut pool), []);
+    assert_eq!(pool.poll_timeout(), Some(at(6)));
+    pool.handle_timeout(at(5));
+    assert_eq!(orders(&mut pool), []);
+    pool.handle_timeout(at(6));
+    let server = ordered(&mut pool);
+    assert_eq!(pool.poll_timeout(), None);
+    pool.connected(server, at(6));
+    assert_eq!(orders(&mut pool), [Order::Hand { server, client: client(2) }]);
+    assert_eq!(pool.acquire(client(3), A, at(7)), Acquire::Queued);
+    pool.handle_timeout(at(20));
+    assert_eq!(orders(&mut pool), [], "there is no more of it");
+}
+
+#[test]
+fn shared_bounds_hold_over_groups() {
+    let mut pool = pool(LIMITS);
+    let share = Some(Share { id: 7, most: 1 });
+    for group in [A.group, C.group] {
+        let bounds = Bounds { size: 2, min: 0, reserve: 0, shares: [share, None] };
+        pool.set_bounds(group, bounds, at(0));
+    }
+    let server = open(&mut pool, 1, A, at(0));
+    assert_eq!(pool.acquire(client(2), C, at(0)), Acquire::Queued);
+    assert_eq!(orders(&mut pool), []);
+    assert!(pool.is_exhausted(C));
+    pool.release(server, Outcome::Reuse, at(1));
+    let all = orders(&mut pool);
+    let [Order::Close(closed), Order::Connect { server: other, .. }] = all[..] else {
+        panic!("{all:?}");
+    };
+    assert_eq!(closed, server);
+    pool.connected(other, at(1));
+    assert_eq!(orders(&mut pool), [Order::Hand { server: other, client: client(2) }]);
+}
+
+#[test]
+fn after_a_failure_few_log_in_at_a_time() {
+    let limits = Limits { per_group: 9, per_node: 9, ..LIMITS };
+    let mut pool = pool(limits);
+    assert_eq!(pool.acquire(client(0), A, at(0)), Acquire::Queued);
+    let failed = ordered(&mut pool);
+    pool.connect_failed(failed, FailureKind::Unreachable, at(0));
+    assert_eq!(orders(&mut pool), [Order::Refuse(client(0))]);
+    pool.handle_timeout(at(1));
+    let probe = ordered(&mut pool);
+    pool.connected(probe, at(1));
+    let mut most = 0;
+    for n in 1..=9 {
+        pool.acquire(client(n), A, at(2));
+    }
+    let mut open: Vec<ServerId> = Vec::new();
+    let connects = |all: Vec<Order>| -> Vec<ServerId> {
+        all.into_iter()
+            .filter_map(|order| match order {
+                Order::Connect { server, .. } => Some(server),
+                _ => None,
+            })
+            .collect()
+    };
+    open.extend(connects(orders(&mut pool)));
+    assert_eq!(open.len(), 2);
+    while let Some(server) = open.pop() {
+        pool.connected(server, at(3));
+        open.extend(connects(orders(&mut pool)));
+        most = most.max(open.len());
+    }
+    assert!(most > 2, "more after each success");
+    assert_eq!(pool.view(), View { active: 9, ..View::default() });
 }

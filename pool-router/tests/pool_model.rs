@@ -63,6 +63,8 @@ struct Model {
     /// In the order of their coming.
     waiters: Vec<(ClientId, PoolKey)>,
     down: bool,
+    /// How many may be opened at a time, since a failure.
+    ramp: Option<usize>,
     probe: Option<ServerId>,
     /// Refused by the server, and not asked for since.
     rejected: BTreeSet<PoolKey>,
@@ -80,6 +82,7 @@ impl Model {
             servers: BTreeMap::new(),
             waiters: Vec::new(),
             down: false,
+            ramp: None,
             probe: None,
             rejected: BTreeSet::new(),
             unfilled: BTreeSet::new(),
@@ -185,6 +188,7 @@ impl Model {
                 match self.pool.acquire(who, what, self.now) {
                     Acquire::Granted(server) => self.grant(server, who),
                     Acquire::Queued => {}
+                    Acquire::Full => panic!("no queue is bounded"),
                     Acquire::Refused => self.refuse(who, None),
                 }
             }
@@ -209,6 +213,7 @@ impl Model {
                 let Some(server) = self.nth(n, |s| s.state == State::Opening) else { return };
                 self.make_idle(server);
                 self.down = false;
+                self.ramp = self.ramp.map(|n| n * 2).filter(|n| *n < 64);
                 let now = self.now;
                 let entry = self.servers.get_mut(&server).unwrap();
                 entry.born = now;
@@ -221,6 +226,7 @@ impl Model {
                 match kind {
                     FailureKind::Unreachable => {
                         self.down = true;
+                        self.ramp = Some(1);
                         if self.probe == Some(server) {
                             self.probe = None;
                         }
@@ -319,7 +325,9 @@ impl Model {
             assert_eq!(idle_of_group, 0, "idle above the limit");
         }
         let mut ahead: BTreeMap<PoolKey, usize> = BTreeMap::new();
-        let mut blocked = false;
+        let opening = self.servers.values().filter(|s| s.state == State::Opening).count();
+        let ramped = self.ramp.is_some_and(|most| opening >= most);
+        let mut blocked = ramped;
         for (client, key) in self.waiters.iter().filter(|(_, key)| key.group == group) {
             let mut fitting = self.of_group(group).filter(is_idle).filter(|s| s.key == *key);
             assert!(fitting.all(|s| self.too_old(s)), "{client:?} waits for an idle connection");
@@ -341,7 +349,11 @@ impl Model {
             assert_eq!(evictable, 0, "{client:?} waits although room can be made");
         }
         let min = self.limits.min_per_group.min(self.limits.per_group);
-        if self.used.contains(&group) && !self.down && !node_full && !self.unfilled.contains(&group)
+        if self.used.contains(&group)
+            && !self.down
+            && !node_full
+            && !ramped
+            && !self.unfilled.contains(&group)
         {
             assert!(total >= min, "{total} connections are less than {min}");
         }
@@ -405,6 +417,9 @@ fn limits() -> impl Strategy<Value = Limits> {
             lifetime,
             retry_initial: Duration::from_millis(200),
             retry_max: Duration::from_millis(1_000),
+            max_queue: None,
+            reserve_timeout: Duration::ZERO,
+            max_logins: None,
         },
     )
 }

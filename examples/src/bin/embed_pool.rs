@@ -37,13 +37,14 @@ impl Node {
                 self.say(&format!("client {client} gets connection {}", server.index));
             }
             Acquire::Queued => self.say(&format!("client {client} waits")),
+            Acquire::Full => self.say(&format!("client {client} is refused: too many wait")),
             Acquire::Refused => self.say(&format!("client {client} is refused: the node is down")),
         }
         self.carry_out();
         match answer {
             Acquire::Granted(server) => Some(server),
             Acquire::Queued => self.take_handed(client),
-            Acquire::Refused => None,
+            Acquire::Refused | Acquire::Full => None,
         }
     }
 
@@ -114,6 +115,9 @@ fn main() {
         lifetime: None,
         retry_initial: Duration::from_millis(200),
         retry_max: Duration::from_secs(5),
+        max_queue: None,
+        reserve_timeout: Duration::ZERO,
+        max_logins: None,
     };
     let pool = Pool::new(NodeId(0), limits);
     let mut node = Node { pool, up: true, now: Instant::ORIGIN, handed: Vec::new() };

@@ -48,7 +48,9 @@ impl<S, D: Clone> Hub<S, D> {
         }
         self.context = context;
         self.settings = new.clone();
+        self.bound_all(now);
         self.reload_nodes(&old, &new, now);
+        self.bound_all(now);
         self.catalogues.reload(&new, !old.nodes().eq(new.nodes()), now);
         self.order_lookups(now);
         self.commands.extend(self.asking.take_link().map(Command::Close));

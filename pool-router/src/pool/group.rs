@@ -1,10 +1,11 @@
 //! A user and database in a pool: who waits, and which of its connections are idle.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use pgwire_core::time::Instant;
 
-use super::Order;
+use super::{Bounds, Order};
 use crate::ids::{ClientId, IdentityId, ServerId};
 
 #[derive(Debug, Clone, Copy)]
@@ -15,8 +16,9 @@ pub(super) struct Waiter {
     pub(super) since: Instant,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Group {
+    pub(super) bounds: Bounds,
     pub(super) waiters: VecDeque<Waiter>,
     /// Idle connections, least recently used first.
     pub(super) idle: Vec<ServerId>,
@@ -32,6 +34,37 @@ pub(super) struct Group {
 }
 
 impl Group {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            waiters: VecDeque::new(),
+            idle: Vec::new(),
+            total: 0,
+            opening: Vec::new(),
+            last_identity: None,
+            rejected: Vec::new(),
+            hold_minimum: false,
+        }
+    }
+
+    /// What it is filled up to.
+    pub(super) fn minimum(&self, none: bool) -> usize {
+        if none { 0 } else { self.bounds.min.min(self.bounds.size) }
+    }
+
+    /// When its reserve may be used, if anybody waits for that.
+    pub(super) fn reserve_at(&self, timeout: Duration) -> Option<Instant> {
+        let has_more = self.total < self.bounds.size + self.bounds.reserve;
+        let waiter = self.waiters.front().filter(|_| self.bounds.reserve > 0 && has_more)?;
+        Some(waiter.since + timeout)
+    }
+
+    /// How many connections it may have now.
+    pub(super) fn allowed(&self, timeout: Duration, now: Instant) -> usize {
+        let reserve = self.reserve_at(timeout).is_some_and(|at| now >= at);
+        self.bounds.size + if reserve { self.bounds.reserve } else { 0 }
+    }
+
     /// A connection is no longer being opened.
     pub(super) fn opened(&mut self, identity: IdentityId) {
         if let Some(at) = self.opening.iter().position(|other| *other == identity) {

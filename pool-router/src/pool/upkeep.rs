@@ -12,7 +12,14 @@ impl Pool {
             && now >= retry_at
         {
             let of_group = self.groups.get(&probe.group).map_or(0, |group| group.total);
-            if self.slots.len() < self.limits.per_node && of_group < self.limits.per_group {
+            let size = self
+                .groups
+                .get(&probe.group)
+                .map_or(self.limits.per_group, |group| group.bounds.size);
+            if self.slots.len() < self.limits.per_node
+                && of_group < size
+                && self.full_share(probe.group).is_none()
+            {
                 let probing = self.connect(probe, now);
                 self.health = Health::Down { pause, retry_at, probing, probe };
             } else {
@@ -20,6 +27,10 @@ impl Pool {
                 self.health = Health::Up;
                 self.pump(now);
             }
+        }
+        if self.reserve_at().is_some_and(|at| now >= at) {
+            self.reserves_seen = now;
+            self.pump(now);
         }
         if self.next_sweep.is_some_and(|at| now >= at) {
             self.sweep(now);
@@ -29,7 +40,12 @@ impl Pool {
 
     /// Takes new limits. Connections above them are closed when they are free.
     pub fn set_limits(&mut self, limits: Limits, now: Instant) {
+        let before = self.default_bounds();
         self.limits = limits;
+        let after = self.default_bounds();
+        for group in self.groups.values_mut().filter(|group| group.bounds == before) {
+            group.bounds = after;
+        }
         self.count_unmet();
         self.trim();
         self.next_sweep = Some(now);
@@ -38,7 +54,7 @@ impl Pool {
 
     /// Closes everything that is idle, and forgets to keep a minimum.
     pub fn close_idle(&mut self) {
-        self.limits.min_per_group = 0;
+        self.no_minimum = true;
         self.unmet = 0;
         let idle: Vec<ServerId> = self.groups.values().flat_map(|g| g.idle.clone()).collect();
         for server in idle {
@@ -62,7 +78,7 @@ impl Pool {
     fn sweep(&mut self, now: Instant) {
         let mut due = Vec::new();
         for group in self.groups.values() {
-            let mut spare = group.total.saturating_sub(self.minimum());
+            let mut spare = group.total.saturating_sub(group.minimum(self.no_minimum));
             for server in &group.idle {
                 let Some(slot) =
                     usize::try_from(server.index).ok().and_then(|index| self.slots.get(index))
@@ -96,20 +112,43 @@ impl Pool {
     }
 
     /// Closes idle connections above the limits.
-    fn trim(&mut self) {
+    pub(super) fn trim(&mut self) {
         let mut surplus = Vec::new();
         for group in self.groups.values() {
-            let over = group.total.saturating_sub(self.limits.per_group);
+            let most = group.bounds.size + group.bounds.reserve;
+            let over = group.total.saturating_sub(most);
             surplus.extend(group.idle.iter().take(over).copied());
         }
         for server in surplus {
             self.close(server);
+        }
+        let shares: Vec<_> = self.groups.keys().copied().collect();
+        for id in shares {
+            while self.is_over_share(id)
+                && let Some(share) = self.full_share(id)
+                && let Some(server) = self.idle_of_share(share)
+            {
+                self.close(server);
+            }
         }
         while self.slots.len() > self.limits.per_node
             && let Some(server) = self.idle_of_longest()
         {
             self.close(server);
         }
+    }
+
+    /// When somebody will have waited long enough for the reserve: later than what was looked at.
+    pub(super) fn reserve_at(&self) -> Option<Instant> {
+        if self.waiting == 0 || !self.has_reserves || self.closed || self.is_down() {
+            return None;
+        }
+        let timeout = self.limits.reserve_timeout;
+        self.groups
+            .values()
+            .filter_map(|group| group.reserve_at(timeout))
+            .filter(|at| *at > self.reserves_seen)
+            .min()
     }
 
     /// The connections that there are lead to where nobody is to go any more: those that are idle are

@@ -96,6 +96,10 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
     settings.server_retry_initial = Duration::from_millis(20);
     settings.server_retry_max = Duration::from_millis(500);
     settings.client_idle_limit = None;
+    settings.reserve_pool_size = rng.pick(&[0, 0, 1]);
+    settings.reserve_pool_timeout = Duration::from_millis(rng.between(0, 5));
+    settings.max_concurrent_logins = rng.pick(&[None, Some(1), Some(2)]);
+    settings.max_user_connections = rng.pick(&[0, 0, 1, 3]);
     settings.drain_listen_time = rng.chance(500).then_some(Duration::from_millis(5));
     settings.drain_client_rate = rng.pick(&[None, Some(100), Some(1_000)]);
     settings.log_connections = false;
@@ -103,7 +107,9 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
     let snapshots =
         settings.prepared_statement_bytes > 1_000 && settings.prepared_statement_memory > 1_000;
     let places = count(clients);
-    let crowded = settings.pool_size < places || settings.max_server_connections < places;
+    let crowded = settings.max_user_connections > 0
+        || settings.pool_size < places
+        || settings.max_server_connections < places;
     let group_count = 1 + rng.below(2);
     let database_count = rng.pick(&[1, 1, 4]);
     settings.relcache_expire = rng.chance(300).then_some(Duration::from_millis(20));

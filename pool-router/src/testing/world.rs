@@ -475,7 +475,7 @@ impl World {
         if most > size(settings.max_server_connections) {
             self.scene.violation(format!("{most} connections to a node"));
         }
-        if group > size(settings.pool_size) {
+        if group > size(settings.pool_size) + size(settings.reserve_pool_size) {
             self.scene.violation(format!("{group} connections of a group"));
         }
     }

@@ -15,6 +15,7 @@ pub mod copy;
 pub mod environment;
 pub mod isolation;
 pub mod large;
+pub mod limits;
 pub mod load_balancing;
 pub mod login;
 pub mod many_clients;
