@@ -172,6 +172,7 @@ const STOP_SIMPLE: TagSet<BackendTag> = TagSet::of(&[
     BackendTag::READY,
     BackendTag::ERROR,
     BackendTag::PARAMETER_STATUS,
+    BackendTag::NOTIFICATION,
     BackendTag::COPY_IN,
     BackendTag::COPY_BOTH,
     NEVER_EXPECTED[0],

@@ -89,6 +89,9 @@ pub enum Command<S, D> {
 /// A cancel request to be sent to a server.
 #[derive(Debug)]
 pub struct CancelOrder {
+    /// The client that asked for it, if one did: its connection is kept open until the server has
+    /// taken the request, as PostgreSQL does, because it goes on when that closes.
+    pub(crate) by: Option<ClientId>,
     /// The connection whose statement is to be cancelled.
     pub server: ServerId,
     /// Where to.
@@ -113,7 +116,10 @@ pub(crate) enum Event<S> {
     Found(Result<Option<Secret>, AskError>),
     /// What a login that was tried for it has shown.
     Checked(Result<Checked, (NodeId, Arc<ConnectError>)>),
-    Cancel,
+    /// This client asks for what is under way to be cancelled.
+    Cancel(ClientId),
+    /// The cancel request that the client has brought is dealt with.
+    CancelOver,
     Terminate(Shutdown),
     /// [`Hub::context`] has changed.
     Reload,
@@ -280,7 +286,9 @@ impl<S, D: Clone> Hub<S, D> {
             entry.last_error = None;
             entry.base.get_or_insert(params);
             let identity = entry.identity.clone();
-            self.catalogues.server_came(&identity.database, now);
+            if !identity.replicates() {
+                self.catalogues.server_came(&identity.database, now);
+            }
             self.order_lookups(now);
         }
         self.carry_out(server.node);
@@ -315,11 +323,19 @@ impl<S, D: Clone> Hub<S, D> {
     }
 
     /// A cancel request was taken by the server, or was given up.
-    pub fn cancel_finished(&mut self, server: ServerId, now: Instant) {
+    pub fn cancel_finished(&mut self, order: &CancelOrder, now: Instant) {
         self.cancels = self.cancels.saturating_sub(1);
-        if let Some(node) = self.nodes.get_mut(server.node.index()) {
-            node.pool.cancel_finished(server, now);
-            self.carry_out(server.node);
+        if let Some(node) = self.nodes.get_mut(order.server.node.index()) {
+            node.pool.cancel_finished(order.server, now);
+            self.carry_out(order.server.node);
+        }
+        self.cancel_over(order.by);
+    }
+
+    /// The client that brought a cancel request may go.
+    pub(crate) fn cancel_over(&mut self, by: Option<ClientId>) {
+        if let Some(by) = by {
+            self.tell(by, Event::CancelOver);
         }
     }
 
@@ -472,7 +488,12 @@ impl<S, D: Clone> Hub<S, D> {
         let entry = self.client_mut(client).ok_or(LoginRefused::Identities)?;
         entry.key = Some(key);
         entry.pool_key = Some(pool_key);
-        let cell = self.catalogues.client_came(&identity.database, exists, now);
+        let cell = if identity.replicates() {
+            // Its database may be none, and it is asked nothing that facts would help with.
+            None
+        } else {
+            self.catalogues.client_came(&identity.database, exists, now)
+        };
         if let Some(entry) = self.client_mut(client) {
             entry.catalogued = cell.is_some();
         }
@@ -492,7 +513,7 @@ impl<S, D: Clone> Hub<S, D> {
         now: Instant,
     ) -> bool {
         let Some(identity) = self.identity_of(key) else { return false };
-        self.catalogues.awaits(&identity.database, client, now)
+        !identity.replicates() && self.catalogues.awaits(&identity.database, client, now)
     }
 
     /// A client has changed, or may have changed, its database's catalogue, and that is committed.
@@ -633,13 +654,23 @@ impl<S, D: Clone> Hub<S, D> {
     }
 
     /// Has the statement that runs on a connection cancelled.
-    pub(crate) fn cancel_server(&mut self, server: ServerId, key: &BackendKey) {
-        let Some(node) = self.nodes.get_mut(server.node.index()) else { return };
-        let Some(owner) = node.owners.get(&server) else { return };
-        let (host, port) = (owner.host.clone(), owner.port);
+    pub(crate) fn cancel_server(
+        &mut self,
+        server: ServerId,
+        key: &BackendKey,
+        by: Option<ClientId>,
+    ) {
+        let Some((node, owner)) = self.nodes.get_mut(server.node.index()).and_then(|node| {
+            let owner = node.owners.get(&server).map(|owner| (owner.host.clone(), owner.port));
+            Some((node, owner?))
+        }) else {
+            return self.cancel_over(by);
+        };
+        let (host, port) = owner;
         node.pool.cancel_started(server);
         self.cancels += 1;
         self.commands.push_back(Command::Cancel(CancelOrder {
+            by,
             server,
             host,
             port,
@@ -649,24 +680,29 @@ impl<S, D: Clone> Hub<S, D> {
         }));
     }
 
-    /// A cancel request came in: tells the client whose key it carries, if any.
-    pub(crate) fn cancel_by_key(&mut self, pid: u32, presented: &[u8]) {
+    /// A client has brought a cancel request: tells the one whose key it carries. Returns whether
+    /// there is such a one; then an event will tell when the request is dealt with.
+    pub(crate) fn cancel_by_key(&mut self, by: ClientId, pid: u32, presented: &[u8]) -> bool {
         let Some(index) = pid.checked_sub(1).and_then(|index| usize::try_from(index).ok()) else {
-            return;
+            return false;
         };
-        let Some(client) = self.clients.get_mut(index) else { return };
-        if client.key.as_ref().is_some_and(|key| key.matches(presented)) {
-            client.inbox.push_back(Event::Cancel);
+        let Some(client) = self.clients.get_mut(index) else { return false };
+        let matches = client.key.as_ref().is_some_and(|key| key.matches(presented));
+        if matches {
+            client.inbox.push_back(Event::Cancel(by));
             self.commands.push_back(Command::Ring(client.doorbell.clone()));
         }
+        matches
     }
 
     /// The client is gone and holds nothing any more.
     pub(crate) fn leave(&mut self, client: ClientId, now: Instant) {
         // What was handed to it and never taken goes back.
         while let Some(event) = self.next_event(client) {
-            if let Event::Granted(link) = event {
-                self.release(link, now);
+            match event {
+                Event::Granted(link) => self.release(link, now),
+                Event::Cancel(by) => self.cancel_over(Some(by)),
+                _ => {}
             }
         }
         let Ok(index) = usize::try_from(client.index) else { return };
@@ -798,7 +834,9 @@ impl<S, D: Clone> Hub<S, D> {
         let node = due.order.node;
         let backend = self.settings.backends.get(node.index())?;
         let known = |entry: &&IdentityEntry| {
-            entry.base.is_some() && entry.identity.database == due.order.database
+            entry.base.is_some()
+                && entry.identity.database == due.order.database
+                && !entry.identity.replicates()
         };
         let candidates = || self.identities.iter().map(|(_, entry)| entry).filter(known);
         let turn = (due.failures / 2).checked_rem(candidates().count())?;

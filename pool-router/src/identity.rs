@@ -46,6 +46,17 @@ impl fmt::Debug for Identity {
     }
 }
 
+impl Identity {
+    /// Whether its server connections are WAL senders.
+    pub(crate) fn replicates(&self) -> bool {
+        self.parameters.iter().any(|(name, _)| **name == *REPLICATION)
+    }
+}
+
+/// The startup parameter that asks for a WAL sender (PostgreSQL docs, chapter "Streaming Replication
+/// Protocol").
+pub(crate) const REPLICATION: &[u8] = b"replication";
+
 /// A client's startup parameters, split into what makes its server's identity and what is set on
 /// whichever server it gets.
 #[derive(Debug, Clone)]
@@ -72,15 +83,27 @@ impl Requested {
     }
 
     /// Splits a startup packet. With `share`, tracked parameters do not become part of the identity.
-    pub(crate) fn new(message: &StartupMessage<'_>, user: &[u8], share: bool) -> Self {
+    /// Nothing is shared of a replication connection, which may be unable to set anything.
+    pub(crate) fn new(
+        message: &StartupMessage<'_>,
+        user: &[u8],
+        share: bool,
+        replicates: bool,
+    ) -> Self {
         let mut parameters: Vec<Parameter> = Vec::new();
         let mut tracked: Vec<Parameter> = Vec::new();
         for (name, value) in message.params() {
-            if matches!(name, b"user" | b"database" | b"replication") || name.starts_with(b"_pq_.")
-            {
+            if matches!(name, b"user" | b"database") || name.starts_with(b"_pq_.") {
                 continue;
             }
-            let into = if share && is_tracked(name) { &mut tracked } else { &mut parameters };
+            if name == REPLICATION && !replicates {
+                continue;
+            }
+            let into = if share && !replicates && is_tracked(name) {
+                &mut tracked
+            } else {
+                &mut parameters
+            };
             // As in PostgreSQL, the last of several settings of one name counts.
             into.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
             into.push((name.into(), value.into()));

@@ -26,7 +26,10 @@ impl PinReasons {
     /// Anything else: a text that could not be read, `setseed`, connections of `dblink` ...
     pub const OTHER: Self = Self(1 << 7);
 
-    const NAMES: [(Self, &'static str); 8] = [
+    /// It is a replication connection, to its end.
+    pub const REPLICATION: Self = Self(1 << 8);
+
+    const NAMES: [(Self, &'static str); 9] = [
         (Self::LISTEN, "LISTEN"),
         (Self::TEMPORARY_OBJECT, "temporary object"),
         (Self::HELD_CURSOR, "cursor WITH HOLD"),
@@ -35,6 +38,7 @@ impl PinReasons {
         (Self::LOADED_LIBRARY, "LOAD"),
         (Self::SETTING, "setting"),
         (Self::OTHER, "other"),
+        (Self::REPLICATION, "replication"),
     ];
 
     /// Whether there is none.

@@ -151,7 +151,7 @@ pub(crate) fn cancel(shared: Arc<Shared>, order: CancelOrder) {
             let node = order.server.node.0;
             tracing::warn!(node, "a cancel request was not taken: {error}");
         }
-        shared.with_hub(|hub, now| hub.cancel_finished(order.server, now));
+        shared.with_hub(|hub, now| hub.cancel_finished(&order, now));
     });
 }
 

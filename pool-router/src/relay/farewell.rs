@@ -28,6 +28,10 @@ impl<S> Relay<S> {
         for server in self.wants.discard.drain(..) {
             hub.discard(server, now);
         }
+        let cancelling = self.wants.cancel_server.drain(..).filter_map(|(_, _, by)| by);
+        for by in cancelling.chain(self.wants.cancel_over.drain(..)) {
+            hub.cancel_over(Some(by));
+        }
         hub.leave(self.id, now);
         self.phase = Phase::Finished;
     }
@@ -107,6 +111,10 @@ impl<S> Relay<S> {
                 self.abandon(&link);
                 continue;
             }
+            if self.session.replicates {
+                self.wants.retire.push(link);
+                continue;
+            }
             let commands = self.reset_commands(&link);
             if commands.is_empty() {
                 self.wants.release.push(link);
@@ -151,7 +159,7 @@ impl<S> Relay<S> {
     /// Closes a server that is still at work for a client that is gone, and stops the work.
     fn abandon(&mut self, link: &Link<S>) {
         if !link.pipeline.is_settled() {
-            self.wants.cancel_server.push((link.id, link.key.clone()));
+            self.wants.cancel_server.push((link.id, link.key.clone(), None));
         }
         self.wants.discard.push(link.id);
     }

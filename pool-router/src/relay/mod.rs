@@ -193,7 +193,9 @@ struct Wants<S> {
     discard: Vec<ServerId>,
     learned: Option<(NodeId, Learned)>,
     catalogue_changed: bool,
-    cancel_server: Vec<(ServerId, BackendKey)>,
+    cancel_server: Vec<(ServerId, BackendKey, Option<ClientId>)>,
+    /// Brought cancel requests that need nothing more.
+    cancel_over: Vec<ClientId>,
     cancel_by_key: Option<(u32, Box<[u8]>)>,
     /// A paused client has nothing under way.
     rest: bool,
@@ -214,6 +216,7 @@ impl<S> Default for Wants<S> {
             learned: None,
             catalogue_changed: false,
             cancel_server: Vec::new(),
+            cancel_over: Vec::new(),
             cancel_by_key: None,
             rest: false,
             leave: false,
@@ -236,6 +239,7 @@ impl<S> Wants<S> {
             || !self.retire.is_empty()
             || !self.discard.is_empty()
             || !self.cancel_server.is_empty()
+            || !self.cancel_over.is_empty()
             || self.cancel_by_key.is_some()
     }
 }
@@ -304,6 +308,8 @@ struct Session {
     pins_told: PinReasons,
     /// What of it the statement under way takes away.
     unpins: PinReasons,
+    /// Its server connection is a WAL sender: it serves nobody else, and is not reset.
+    replicates: bool,
     after_write: AfterWrite,
     transaction: Transaction,
     parameters: Parameters,
@@ -357,7 +363,7 @@ impl Session {
 
     /// Such state is gone.
     fn unpin(&mut self, reasons: PinReasons) {
-        self.pins = self.pins.without(reasons);
+        self.pins = self.pins.without(reasons.without(PinReasons::REPLICATION));
         self.pinned &= !self.pins.is_empty();
     }
 
@@ -476,6 +482,7 @@ impl<S> Relay<S> {
                 pins: PinReasons::default(),
                 pins_told: PinReasons::default(),
                 unpins: PinReasons::default(),
+                replicates: false,
                 after_write: AfterWrite::new(settings.disable_load_balance_on_write),
                 transaction: Transaction::new(),
                 parameters: Parameters::new(settings.pool_mode == PoolMode::Transaction),
@@ -611,11 +618,16 @@ impl<S> Relay<S> {
                 event => self.on_event(event, now),
             }
         }
-        if let Some((pid, key)) = self.wants.cancel_by_key.take() {
-            hub.cancel_by_key(pid, &key);
+        if let Some((pid, key)) = self.wants.cancel_by_key.take()
+            && !hub.cancel_by_key(self.id, pid, &key)
+        {
+            self.client_lost(now);
         }
-        while let Some((server, key)) = self.wants.cancel_server.pop() {
-            hub.cancel_server(server, &key);
+        while let Some((server, key, by)) = self.wants.cancel_server.pop() {
+            hub.cancel_server(server, &key, by);
+        }
+        while let Some(by) = self.wants.cancel_over.pop() {
+            hub.cancel_over(Some(by));
         }
         while let Some(link) = self.wants.retire.pop() {
             hub.retire(link, now);
@@ -730,12 +742,12 @@ impl<S> Relay<S> {
             }
             Event::Found(found) => self.password_found(found),
             Event::Checked(outcome) => self.login_tried(outcome),
-            Event::Cancel => self.on_cancel(),
+            Event::Cancel(by) => self.on_cancel(by),
+            Event::CancelOver => self.client_lost(now),
             Event::Terminate(how) => self.on_terminate(how),
             Event::Pause(paused) => self.on_pause(paused),
             Event::Reload => {}
         }
-        let _ = now;
     }
 
     fn start_waiting(&mut self, node: NodeId, now: Instant) {
@@ -956,6 +968,7 @@ impl<S> Relay<S> {
         match timer {
             // All that is missing is what could be done without.
             Timer::Authentication if self.stop_waiting_for_catalogue() => self.doorbell = true,
+            Timer::Authentication if self.brings_cancel() => self.client_lost(now),
             Timer::Authentication => {
                 self.fatal(
                     SqlState::INVALID_AUTHORIZATION,

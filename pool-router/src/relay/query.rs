@@ -30,6 +30,7 @@ use super::transaction::Block;
 use super::{Head, Relay, SHUTDOWN_MESSAGE, Timer};
 use crate::classify::{BeginMode, EndKind, IsolationLevel, Reason, StatementCount, Target};
 use crate::identity::TRACKED;
+use crate::ids::ClientId;
 
 /// Requests that one message of the client can turn into: parameters, a re-prepared statement, a
 /// closed leftover, and itself.
@@ -434,8 +435,9 @@ impl<S> Relay<S> {
     }
 
     /// The client asked, on another connection, to cancel what it is doing.
-    pub(super) fn on_cancel(&mut self) {
+    pub(super) fn on_cancel(&mut self, by: ClientId) {
         if !matches!(self.phase, super::Phase::Ready) {
+            self.wants.cancel_over.push(by);
             return;
         }
         if let Some(node) = self.waiting.take() {
@@ -446,10 +448,13 @@ impl<S> Relay<S> {
                 "canceling statement due to user request",
                 None,
             );
+            self.wants.cancel_over.push(by);
         } else if let Some(link) = &self.active
             && !link.pipeline.is_settled()
         {
-            self.wants.cancel_server.push((link.id, link.key.clone()));
+            self.wants.cancel_server.push((link.id, link.key.clone(), Some(by)));
+        } else {
+            self.wants.cancel_over.push(by);
         }
     }
 }

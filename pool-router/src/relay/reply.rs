@@ -16,6 +16,7 @@ use super::shared::Dropping;
 use super::transaction::Block;
 use super::{Phase, Relay};
 use crate::classify::{ClientEncoding, Lexing};
+use crate::hub::client_pid;
 use crate::identity::TRACKED;
 use crate::link::Streaming;
 use crate::pins::PinReasons;
@@ -207,6 +208,8 @@ impl<S> Relay<S> {
                 // Said by a server that is about to leave while nothing was asked of it.
                 BackendTag::ERROR => false,
                 _ if leaving => false,
+                // Only what this client listens to is heard here, whatever we do meanwhile.
+                BackendTag::NOTIFICATION => true,
                 _ => during != Some(Disposition::Swallow),
             },
         };
@@ -221,7 +224,20 @@ impl<S> Relay<S> {
         };
         let Some(link) = &mut self.active else { return after };
         link.streaming = if forward { Streaming::Forward } else { Streaming::Drop };
-        if let Some(translated) = translated {
+        let own_note = forward
+            && tag == BackendTag::NOTIFICATION
+            && frame.get(NOTIFIER_PID) == Some(&link.key.pid.to_be_bytes()[..]);
+        if own_note {
+            // Drivers know their own notifications by the process id that they were told at login.
+            let pid = client_pid(self.id).to_be_bytes();
+            let head = frame.get(..NOTIFIER_PID.start).unwrap_or_default();
+            self.client.output.own(|out| {
+                out.extend_from_slice(head);
+                out.extend_from_slice(&pid);
+            });
+            self.client.output.skip(&mut link.input, NOTIFIER_PID.end);
+            self.client.output.forward(&mut link.input, len - NOTIFIER_PID.end);
+        } else if let Some(translated) = translated {
             self.client.output.own(|out| out.extend_from_slice(&translated));
             self.client.output.skip(&mut link.input, len);
         } else if forward {
@@ -432,6 +448,10 @@ impl<S> Relay<S> {
         }
     }
 }
+
+/// Where a NotificationResponse has the process id of the session that notified (PostgreSQL docs,
+/// chapter "Message Formats").
+const NOTIFIER_PID: std::ops::Range<usize> = 5..9;
 
 /// Messages up to this size are looked at on the stack: all those that end a statement.
 const SMALL: usize = 256;

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use pgwire_core::auth::ServerAuth;
 use pgwire_core::cancel::{BackendKey, CancelKey};
 use pgwire_core::encode::{self, Severity};
+use pgwire_core::error::DecodeError;
 use pgwire_core::frame::Seen;
 use pgwire_core::params::Params;
 use pgwire_core::pipeline::{Disposition, Request};
@@ -35,10 +36,12 @@ use super::query::SETUP;
 use super::reply::lexing;
 use super::{Entropy, Phase, Relay, Timer};
 use crate::classify::IsolationLevel;
+use crate::config::units::parse_bool;
 use crate::hub::{Hub, client_pid};
-use crate::identity::{Identity, Parameter, Requested, TRACKED};
+use crate::identity::{Identity, Parameter, REPLICATION, Requested, TRACKED};
 use crate::ids::{NodeId, PoolKey};
 use crate::login::ConnectError;
+use crate::pins::PinReasons;
 use crate::pool::FailureKind;
 use crate::prepared::Key;
 
@@ -79,6 +82,8 @@ pub(super) enum Stage {
     Packet,
     /// TLS is being begun.
     Encryption(EncryptionStage),
+    /// It was a cancel request, which is being dealt with. The client waits for our end of it.
+    Cancelling,
     Place,
     /// The hub, or a server through it, is asked about the client.
     Asking,
@@ -96,7 +101,7 @@ pub(super) enum Stage {
 impl Startup {
     /// Whether it is not known yet what the client wants.
     pub(super) fn is_silent(&self) -> bool {
-        matches!(self.stage, Stage::Packet | Stage::Encryption(_))
+        matches!(self.stage, Stage::Packet | Stage::Encryption(_) | Stage::Cancelling)
     }
 
     /// How far TLS is that is being begun.
@@ -151,6 +156,11 @@ impl<S> Relay<S> {
         }
     }
 
+    /// Whether the client has brought a cancel request and is no session.
+    pub(super) fn brings_cancel(&self) -> bool {
+        matches!(&self.phase, Phase::Startup(startup) if matches!(startup.stage, Stage::Cancelling))
+    }
+
     /// Moves the login on as far as it goes.
     pub(super) fn advance_startup(&mut self, now: Instant) -> bool {
         let mut progress = false;
@@ -161,6 +171,7 @@ impl<S> Relay<S> {
                 Stage::Welcome { setting: true } => self.welcome_set(),
                 Stage::Welcome { setting: false } => self.welcome_server_found(),
                 Stage::Encryption(_)
+                | Stage::Cancelling
                 | Stage::Place
                 | Stage::Asking
                 | Stage::Failed(_)
@@ -186,6 +197,13 @@ impl<S> Relay<S> {
                 return true;
             }
             Ok(Initial::Packet { packet, consumed }) => (packet, consumed),
+            // PostgreSQL says nothing to what is no packet, and drivers that change their mind before
+            // they have sent one (their first word is a Terminate) count on it.
+            Err(DecodeError::BadStartupLength { .. }) => {
+                tracing::debug!(client = self.id.index, "no startup packet");
+                self.client_lost(now);
+                return true;
+            }
             Err(error) => {
                 tracing::debug!(client = self.id.index, "bad startup packet: {error}");
                 self.fatal(error.sqlstate(), &error.to_string(), None);
@@ -199,9 +217,12 @@ impl<S> Relay<S> {
                 self.drop_input(consumed);
                 self.answer_encryption_request(is_ssl, followed, now);
             }
-            (StartupPacket::Cancel { pid, key }, _) => {
+            (StartupPacket::Cancel { pid, key }, consumed) => {
                 self.wants.cancel_by_key = Some((pid, key.into()));
-                self.client_lost(now);
+                self.drop_input(consumed);
+                if let Some(startup) = self.startup() {
+                    startup.stage = Stage::Cancelling;
+                }
             }
             (StartupPacket::Startup(message), consumed) => {
                 let outcome = read_startup(&message, self.is_transaction_mode());
@@ -285,6 +306,10 @@ impl<S> Relay<S> {
         let limits = self.context.settings.client_limits(&identity.user, &identity.database);
         let Some(key) = cancel_key(startup) else { return };
         startup.stage = Stage::Welcome { setting: false };
+        self.session.replicates = identity.replicates();
+        if self.session.replicates {
+            self.session.pin(PinReasons::REPLICATION);
+        }
         self.session.startup_level = identity.parameters.iter().find_map(isolation_level);
         match hub.log_in(self.id, &identity, secret, proved.as_ref(), key, now) {
             Ok((pool_key, catalogue)) => {
@@ -492,13 +517,21 @@ fn read_startup(message: &StartupMessage<'_>, share: bool) -> Result<Greeting, R
         let text = "no PostgreSQL user name specified in startup packet";
         (SqlState::INVALID_AUTHORIZATION, text.to_owned())
     })?;
-    let replication = message.get(b"replication").unwrap_or(b"off");
-    if !matches!(replication, b"off" | b"false" | b"no" | b"0") {
-        let text = "replication connections are not supported by the proxy";
-        return Err((SqlState::FEATURE_NOT_SUPPORTED, text.to_owned()));
-    }
-    let requested = Requested::new(message, user, share);
+    let requested = Requested::new(message, user, share, replicates(message)?);
     Ok(Greeting { requested, version, unknown_options })
+}
+
+/// Whether a WAL sender is asked for: `database`, or what PostgreSQL takes for a boolean.
+fn replicates(message: &StartupMessage<'_>) -> Result<bool, Refusal> {
+    let Some(value) = message.get(REPLICATION) else { return Ok(false) };
+    if value == b"database" {
+        return Ok(true);
+    }
+    str::from_utf8(value).ok().and_then(parse_bool).ok_or_else(|| {
+        let value = String::from_utf8_lossy(value);
+        let text = format!("invalid value for parameter \"replication\": \"{value}\"");
+        (SqlState::INVALID_PARAMETER_VALUE, text)
+    })
 }
 
 fn cancel_key(startup: &Startup) -> Option<CancelKey> {

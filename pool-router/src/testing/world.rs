@@ -796,8 +796,7 @@ impl World {
         let task = &mut self.cancels[index];
         task.socket = None;
         if !std::mem::replace(&mut task.done, true) {
-            let server = task.order.server;
-            self.hub.cancel_finished(server, self.scene.now);
+            self.hub.cancel_finished(&task.order, self.scene.now);
             self.obey();
         }
     }

@@ -121,3 +121,21 @@ pub fn wrong_key(scenario: &Scenario) {
     assert_eq!(client.reply().value(), "done");
     client.close();
 }
+
+/// Whoever waits until the connection of its cancel request is closed can go on: the request does not
+/// come after its next statement, as it cannot with PostgreSQL.
+pub fn ends_when_the_server_has_it(scenario: &Scenario) {
+    let cluster = Cluster::shared();
+    let database = cluster.create_database_with("CREATE TABLE t (a int)");
+    let proxy = scenario.start(cluster, &scenario.config());
+    let mut client = proxy.connect(&database);
+    for round in 0..30 {
+        client.send(&wire::query("COPY t FROM STDIN"));
+        client.expect(b'G');
+        client.cancel(&proxy.address());
+        client.send(&wire::copy_fail("enough"));
+        assert_eq!(client.reply().code(), "57014", "round {round}");
+        assert_eq!(client.query("SELECT count(*) FROM t").value(), "0", "round {round}");
+    }
+    client.close();
+}
