@@ -3,6 +3,7 @@
 //! DRAIN is [`Hub::drain`] and RELOAD [`Hub::order_reload`].
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use pgwire_core::time::Instant;
 
@@ -69,6 +70,12 @@ impl<S, D: Clone> Hub<S, D> {
     #[must_use]
     pub fn is_paused(&self, database: &[u8]) -> bool {
         self.paused.contains(database)
+    }
+
+    /// How long the client has waited that waits longest for a connection to a node, by node;
+    /// [`Hub::views`] has how many wait.
+    pub fn oldest_waits(&self, now: Instant) -> impl Iterator<Item = Option<Duration>> {
+        self.nodes.iter().map(move |node| node.pool.oldest_wait(now))
     }
 
     /// RECONNECT: the server connections that there are are closed, the idle ones now, the others when

@@ -72,7 +72,7 @@ pub fn waiting_is_told_and_bounded(scenario: &Scenario) {
     holder.query("BEGIN").ok();
     holder.query("CREATE TABLE t (a int)").ok();
     waiting.send(&crate::wire::query("INSERT INTO t VALUES (1)"));
-    let notice = waiting.expect(b'N').text();
+    let notice = waiting.expect(b'N').fault().message;
     assert!(notice.contains("waiting for a server connection"), "{notice}");
     assert_eq!(surplus.query("SELECT 1").code(), "53300");
     holder.query("COMMIT").ok();
