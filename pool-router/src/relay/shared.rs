@@ -147,8 +147,11 @@ impl<S> Relay<S> {
         let idle = |link: &Link<S>| {
             link.pipeline.is_settled() && link.pipeline.status() == TransactionStatus::Idle
         };
-        if !(whole && prepares && self.shares_statements())
-            || !matches!(session.transaction.block(), Block::Closed | Block::Deferred)
+        let block = session.transaction.block();
+        let is_candidate = whole && prepares && self.shares_statements();
+        if !is_candidate
+            || block == Block::Open
+            || block == Block::Failed
             || session.pinned
             || session.healing
             || session.mending
@@ -403,11 +406,13 @@ impl<S> Relay<S> {
     /// Drops the client's statements without a server, where none has to know.
     pub(super) fn answer_deallocate(&mut self, head: Head, len: usize) -> Option<Step> {
         let which = head.demand.change;
-        if !self.shares_statements()
-            || !matches!(which, Change::Deallocate | Change::DeallocateAll)
-            || self.session.in_batch
-            || self.session.transaction.is_failed()
-        {
+        // In session mode all of them are dropped where they are.
+        let handles = match which {
+            Change::Deallocate => true,
+            Change::DeallocateAll => self.shares_statements(),
+            _ => false,
+        };
+        if !handles || self.session.in_batch || self.session.transaction.is_failed() {
             return None;
         }
         let frame = self.client.input.unparsed().get(..len).unwrap_or_default();
@@ -419,7 +424,13 @@ impl<S> Relay<S> {
         if self.active.as_deref().is_some_and(failed) {
             return None;
         }
-        let names = self.session.statements.names.as_mut()?;
+        let Some(names) = &mut self.session.statements.names else {
+            if !self.session.statements.close_everywhere(&dropped?) {
+                return None;
+            }
+            self.answer(b"DEALLOCATE", len);
+            return Some(Step::Done);
+        };
         let tag: &[u8] = match dropped {
             // Those that SQL has prepared are on the one server that the session keeps.
             None if self.session.pinned => return None,

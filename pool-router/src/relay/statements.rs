@@ -300,6 +300,23 @@ impl Statements {
         }
     }
 
+    /// The client has dropped a named statement, and no server was told. Returns whether there was one.
+    pub(super) fn close_everywhere(&mut self, name: &[u8]) -> bool {
+        let Some(statement) = self.named.get_mut(name).filter(|known| !known.closed) else {
+            return false;
+        };
+        statement.on |= statement.stale;
+        statement.stale = 0;
+        statement.closed = true;
+        if statement.on == 0 {
+            self.forget(name);
+        } else {
+            self.bytes = self.bytes.saturating_sub(cost(b"", &statement.body));
+            statement.body = Vec::new();
+        }
+        true
+    }
+
     /// A simple query was sent: it destroys the unnamed statement.
     pub(super) fn query(&mut self) {
         self.query_sent = self.sent;
@@ -533,6 +550,19 @@ mod tests {
         assert!(!statements.parse(b"s", b"new", READ, THERE).1, "nothing is left over there");
         assert!(matches!(statements.needed(b"s", HERE), Missing::Replace(b"new", _)));
         assert_eq!(statements.needed(b"s", HERE), Missing::Nothing);
+    }
+
+    #[test]
+    fn what_no_server_was_told_of_is_closed_where_it_is() {
+        let mut statements = Statements::new(1_000, false);
+        let _ = statements.parse(b"s", b"old", READ, HERE);
+        assert!(statements.close_everywhere(b"s"));
+        assert!(!statements.close_everywhere(b"s"));
+        assert_eq!(statements.demand(b"s"), None);
+        assert_eq!(statements.needed(b"s", HERE), Missing::Close);
+        let _ = statements.parse(b"t", b"old", READ, HERE);
+        statements.close_everywhere(b"t");
+        assert!(statements.parse(b"t", b"new", READ, HERE).1, "the old one is to be closed");
     }
 
     #[test]
