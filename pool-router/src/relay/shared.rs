@@ -243,7 +243,11 @@ impl<S> Relay<S> {
         if self.session.statements.names.as_ref().is_some_and(|names| names.get(&name).is_some()) {
             return Ok(self.refuse_taken_name(&name, len));
         }
-        let limit = self.context.settings.prepared_statement_memory;
+        // There was room when a standby was chosen, which cannot be kept by its client.
+        let limit = match self.is_on_standby() {
+            true => u64::MAX,
+            false => self.context.settings.prepared_statement_memory,
+        };
         let prepared = if self.session.statements.has_room(&name, body.len()) {
             self.session.library.get_or_insert_default().get(body, limit)
         } else {

@@ -208,17 +208,6 @@ pub fn sessions_with_statements(scenario: &Scenario) {
             q("COMMIT"),
         ],
     );
-    comparison.session(
-        "a plan that is old, where the client does not ask what it will get",
-        vec![
-            parse("s", "SELECT * FROM changing"),
-            run("s", &[]),
-            q("ALTER TABLE changing ADD COLUMN b int"),
-            raw(&[wire::bind("", "s", &[]), wire::execute("", 0), wire::sync()], 1),
-            q("ALTER TABLE changing DROP COLUMN b"),
-            run("s", &[]),
-        ],
-    );
     comparison.finish();
 }
 
