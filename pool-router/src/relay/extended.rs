@@ -9,6 +9,7 @@ use pgwire_core::tag::{FrontendTag, Tag, TagSet};
 
 use super::demand::{Change, Control, Demand};
 use super::facts::Known;
+use super::names;
 use super::query::Step;
 use super::shared::{BatchSeen, Dropping};
 use super::statements::Missing;
@@ -261,6 +262,7 @@ impl<S> Relay<S> {
         let mut names: Vec<(&[u8], Demand)> = Vec::new();
         let mut runs = false;
         let mut unrun = 0_usize;
+        let mut planned = 0_usize;
         let mut framer = self.client.framer.clone();
         let mut rest = self.client.input.unparsed();
         let before = rest.len();
@@ -284,7 +286,11 @@ impl<S> Relay<S> {
                         Some(demand) => demand,
                         None => self.session.demand(parse.sql, known),
                     };
-                    if !self.session.statements.has_room(parse.statement, frame.len())
+                    // All of the batch must fit.
+                    if !parse.statement.is_empty() {
+                        planned += names::size(parse.statement, frame.len());
+                    }
+                    if !self.session.statements.has_room(parse.statement, planned.max(frame.len()))
                         || !self.has_library_room(parse.statement, frame.len())
                     {
                         demand = Demand::UNKNOWN;
