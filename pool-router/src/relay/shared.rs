@@ -145,13 +145,12 @@ impl<S> Relay<S> {
         let BatchSeen { whole, prepares, .. } = self.session.batch;
         let session = &self.session;
         let idle = |link: &Link<S>| {
-            link.pipeline.is_settled() && link.pipeline.status() == TransactionStatus::Idle
+            link.pipeline.is_settled() && link.pipeline.status() != TransactionStatus::Failed
         };
         let block = session.transaction.block();
         let is_candidate = whole && prepares && self.shares_statements();
         if !is_candidate
-            || block == Block::Open
-            || block == Block::Failed
+            || session.transaction.is_failed()
             || session.pinned
             || session.healing
             || session.mending
@@ -208,7 +207,10 @@ impl<S> Relay<S> {
         self.session.chosen = None;
         self.session.demands.clear();
         self.drop_input(len);
-        let status = self.session.transaction.status();
+        let status = match &self.active {
+            Some(link) if block != Block::Deferred => link.pipeline.status(),
+            _ => self.session.transaction.status(),
+        };
         self.client.output.own(|out| encode::ready_for_query(out, status));
         Ok(true)
     }
