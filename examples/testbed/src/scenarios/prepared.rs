@@ -323,7 +323,8 @@ pub fn servers_keep_a_few(scenario: &Scenario) {
 pub fn two_hundred_with_statements(scenario: &Scenario) {
     let cluster = Cluster::shared();
     let database = cluster.create_database();
-    let proxy = scenario.start(cluster, &scenario.config().pool_size(20).clients(250));
+    let config = scenario.config().pool_size(20).clients(250).line("load_balance_mode = off");
+    let proxy = scenario.start(cluster, &config);
     drivers::pgbench(&proxy, &database, &["-i", "-q"]);
     cluster.wait_replayed();
     for (options, count) in [(&["-S", "-t", "20"], 4000), (&["-N", "-t", "4"], 800)] {
