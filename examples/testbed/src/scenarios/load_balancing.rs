@@ -4,7 +4,7 @@
 //! Each step names Pgpool-II's node (observed on 4.3.5 and 4.7.2) and ours, which is compared with
 //! the servers' statement logs. Where they differ the row says why.
 
-use crate::{Cluster, Mode, Node, RawClient, Scenario, wire};
+use crate::{Cluster, Node, RawClient, Scenario, wire};
 
 /// Where a statement runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,18 +138,8 @@ macro_rules! around {
 }
 
 const WRITES_NOTHING: &str = "it writes nothing; it is repeated where the transaction goes";
-const SESSION: &str =
-    "servers do not report it, and a shared one keeps it, so the session stays there";
 const ONE_NODE: &str = "what only the primary can answer takes the transaction there, and it does not \
                         come back: one transaction, one order of states";
-
-/// A row whose transaction sets what no server reports.
-fn setting(scenario: &Scenario, sql: &'static str) -> Row {
-    match scenario.mode() {
-        Mode::Session => around!(sql, A, A, READ_FREED, WRITES_NOTHING),
-        Mode::Transaction => around!(sql, A, P, READ_ON_PRIMARY, SESSION),
-    }
-}
 
 /// Reads of a transaction use the standby until something may write; then the transaction is on the
 /// primary to its end.
@@ -172,10 +162,10 @@ pub fn writing_takes_a_transaction_to_the_primary(scenario: &Scenario) {
             around!("CREATE TABLE made0 (a int)", P, P, READ_ON_PRIMARY, ""),
             around!("SELECT a FROM t1 FOR UPDATE", P, P, READ_ON_PRIMARY, ""),
             around!("SELECT f_vol()", P, P, READ_ON_PRIMARY, ""),
-            setting(scenario, "SET work_mem = '1MB'"),
+            around!("SET work_mem = '1MB'", A, A, READ_FREED, WRITES_NOTHING),
             around!("SET DateStyle = 'SQL, DMY'", A, A, READ_FREED, WRITES_NOTHING),
             around!("SET LOCAL work_mem = '1MB'", A, A, READ_FREED, WRITES_NOTHING),
-            setting(scenario, "SET search_path = public"),
+            around!("SET search_path = public", A, A, READ_FREED, WRITES_NOTHING),
             around!("SET LOCAL search_path = public", A, A, READ_FREED, WRITES_NOTHING),
             around!("LOCK t1 IN ACCESS SHARE MODE", A, A, READ_FREED, WRITES_NOTHING),
             around!("LOCK t1", P, P, READ_ON_PRIMARY, ""),
