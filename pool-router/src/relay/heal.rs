@@ -43,6 +43,8 @@ pub(super) enum Occasion {
     Refusal,
     /// The standby is lost.
     Loss,
+    /// Nothing runs, and whatever is wrong the primary is to say.
+    Preparing,
     /// Its server lacks a prepared statement, or has an old plan of one.
     Stale,
 }
@@ -86,6 +88,7 @@ impl<S> Relay<S> {
         let transaction = &mut self.session.transaction;
         self.session.replay_for = match transaction.block() {
             Block::Open if !transaction.can_move() => return,
+            Block::Open if self.session.batch.only_prepares() => Occasion::Preparing,
             Block::Open if transaction.has_queried() => Occasion::Loss,
             Block::Open | Block::Closed => Occasion::Refusal,
             Block::Deferred | Block::Failed => return,
@@ -100,7 +103,7 @@ impl<S> Relay<S> {
     pub(super) fn await_verdict(&mut self) -> bool {
         let beginning = match self.session.replay_for {
             Occasion::Stale => self.first_message(),
-            Occasion::Refusal | Occasion::Loss => self.beginning(),
+            Occasion::Refusal | Occasion::Loss | Occasion::Preparing => self.beginning(),
         };
         match beginning {
             Beginning::Open => true,
@@ -258,7 +261,7 @@ impl<S> Relay<S> {
                 BackendTag::ERROR => {
                     let Ok(error) = ErrorOrNotice::parse(frame) else { return Beginning::Answer };
                     let Some(code) = error.code() else { return Beginning::Answer };
-                    if code.is_server_leaving() {
+                    if code.is_server_leaving() || self.session.replay_for == Occasion::Preparing {
                         return Beginning::Refusal(None);
                     }
                     let code = code.as_bytes();

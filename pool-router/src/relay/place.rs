@@ -54,7 +54,11 @@ impl<S> Relay<S> {
                     let ends = matches!(demand.control, Control::End(_));
                     self.suits_failed(demand) || !ends && !can_move
                 } else {
-                    !can_move || self.may_go_on_here(demand, len)
+                    // What only prepares need not wait for a server of the primary: a client that
+                    // blocks meanwhile may keep others from giving theirs back.
+                    !can_move
+                        || self.session.batch.only_prepares()
+                        || self.may_go_on_here(demand, len)
                 };
                 if goes_on {
                     return self.ready_link();

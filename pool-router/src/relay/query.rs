@@ -25,7 +25,7 @@ use pgwire_core::txn::TransactionStatus;
 
 use super::demand::{Change, Control, Demand};
 use super::facts::Known;
-use super::shared::Dropping;
+use super::shared::{BatchSeen, Dropping};
 use super::transaction::Block;
 use super::{Head, Relay, SHUTDOWN_MESSAGE, Timer};
 use crate::classify::{BeginMode, EndKind, IsolationLevel, Reason, StatementCount, Target};
@@ -141,6 +141,7 @@ impl<S> Relay<S> {
         match tag {
             FrontendTag::QUERY => self.on_query(whole, len),
             FrontendTag::FUNCTION_CALL => {
+                self.session.batch = BatchSeen::default();
                 if self.place(Demand::WRITE, len) == Step::Hold {
                     return Ok(Step::Hold);
                 }
@@ -202,6 +203,7 @@ impl<S> Relay<S> {
         }
         let Head { demand, .. } = head;
         let primary = self.context.settings.primary_node();
+        self.session.batch = BatchSeen::default();
         if self.place(demand, len) == Step::Hold {
             self.session.head = Some(head);
             return Ok(Step::Hold);

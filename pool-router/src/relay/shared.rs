@@ -55,6 +55,13 @@ pub(super) struct BatchSeen {
     pub(super) prepares: bool,
 }
 
+impl BatchSeen {
+    /// Whether it runs nothing.
+    pub(super) const fn only_prepares(self) -> bool {
+        self.whole && self.prepares
+    }
+}
+
 /// What drops prepared statements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Dropping {
@@ -142,13 +149,12 @@ impl<S> Relay<S> {
     /// Clients that wait for a server do not hold up those that prepare, and a client that blocks
     /// while it prepares does not hold up those that hold servers.
     pub(super) fn answer_preparing(&mut self, len: usize) -> Result<bool, DecodeError> {
-        let BatchSeen { whole, prepares, .. } = self.session.batch;
         let session = &self.session;
         let idle = |link: &Link<S>| {
             link.pipeline.is_settled() && link.pipeline.status() != TransactionStatus::Failed
         };
         let block = session.transaction.block();
-        let is_candidate = whole && prepares && self.shares_statements();
+        let is_candidate = self.session.batch.only_prepares() && self.shares_statements();
         if !is_candidate
             || session.transaction.is_failed()
             || session.pinned
