@@ -513,8 +513,9 @@ impl Pool {
         let expires = self.expiry(server, now);
         let Some(group) = self.groups.get_mut(&key.group) else { return };
         group.idle.push(server);
+        let vacated = group.is_vacated(now) && group.waiters.is_empty();
         let over_group = group.total > group.bounds.size + group.bounds.reserve;
-        if over_node || too_old || over_group || self.is_over_share(key.group) {
+        if over_node || too_old || over_group || vacated || self.is_over_share(key.group) {
             self.close(server);
         } else if let Some(at) = expires {
             self.next_sweep = Some(self.next_sweep.map_or(at, |sweep| sweep.min(at)));
@@ -727,6 +728,7 @@ impl Pool {
             && let Some(group) = self.groups.get(&id)
             && group.total < group.minimum(none)
             && !group.hold_minimum
+            && !group.is_vacated(now)
             && let Some(identity) = group.last_identity
         {
             self.connect(PoolKey { group: id, identity }, now);

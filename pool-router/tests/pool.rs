@@ -275,6 +275,31 @@ fn old_connections_are_not_lent_again() {
 }
 
 #[test]
+fn a_database_is_left_and_stays_so_for_a_while() {
+    let mut pool = pool(Limits { min_per_group: 1, ..LIMITS });
+    let (first, second) = (open(&mut pool, 1, A, at(0)), open(&mut pool, 2, A, at(0)));
+    pool.release(first, Outcome::Reuse, at(1));
+    pool.vacate(A.group, at(6), at(1));
+    assert_eq!(orders(&mut pool), [Order::Close(first)]);
+    pool.release(second, Outcome::Reuse, at(5));
+    assert_eq!(
+        orders(&mut pool),
+        [Order::Close(second)],
+        "it is not kept, not even as the minimum"
+    );
+    // Whoever asks is served, and what comes for nobody goes.
+    assert_eq!(pool.acquire(client(3), A, at(5)), Acquire::Queued);
+    let third = ordered(&mut pool);
+    assert_eq!(pool.withdraw(client(3), at(5)), None);
+    pool.connected(third, at(5));
+    assert_eq!(orders(&mut pool), [Order::Close(third)]);
+    // Later the minimum is kept again.
+    let fourth = open(&mut pool, 4, A, at(6));
+    pool.release(fourth, Outcome::Reuse, at(6));
+    assert_eq!(orders(&mut pool), []);
+}
+
+#[test]
 fn new_limits_hold_at_once_for_what_is_free() {
     let mut pool = pool(LIMITS);
     let (first, second) = (open(&mut pool, 1, A, at(0)), open(&mut pool, 2, A, at(0)));

@@ -237,6 +237,7 @@ macro_rules! suite {
             load_balancing::after_a_write,
             load_balancing::lists,
             load_balancing::redirects,
+            databases::pooled_servers_make_way,
             settings::settings_hold_everywhere,
             settings::settings_in_transactions,
             settings::many_settings,

@@ -209,6 +209,20 @@ impl Catalogues {
         change
     }
 
+    /// Nobody is to be connected to this database for a while.
+    pub(crate) fn vacate(&mut self, database: &[u8], until: Instant, now: Instant) {
+        let Some(entry) = self.databases.get_mut(database) else { return };
+        match entry.state {
+            State::Idle(not_before) => entry.state = State::Idle(not_before.max(until)),
+            State::Queued => {
+                self.queue.retain(|queued| **queued != *database);
+                entry.state = State::Idle(until);
+            }
+            State::Running { .. } => {}
+        }
+        self.plan(now);
+    }
+
     /// Takes in what a refusal taught. Returns what of it is new.
     pub(crate) fn learn(&mut self, database: &[u8], learned: Learned, now: Instant) -> Learned {
         let Some(entry) = self.databases.get_mut(database) else { return Learned::default() };

@@ -7,6 +7,7 @@ use super::facts::Facts;
 use super::functions::{SessionEffect, is_doubtful_system_name, session_effect};
 use super::keywords::Keyword;
 use super::lexer::{Kind, Lexer, Token};
+use super::vacate::vacated;
 use super::verdict::{
     ClientEncoding, Effects, Lexing, Pin, Reason, StatementCount, Target, Unreadable, Verdict,
 };
@@ -179,6 +180,10 @@ impl<'a, 'f, F: Facts> Classifier<'a, 'f, F> {
             self.doubt(Reason::UnknownStatement);
             return self.opaque();
         };
+        if matches!(keyword, K::Create | K::Alter | K::Drop) {
+            let vacates = vacated(self.sql, keyword, self.lexer.clone());
+            self.effects.vacates = self.effects.vacates.or(vacates);
+        }
         match keyword {
             K::Select | K::With | K::Values | K::Table => self.read(first),
             K::Insert

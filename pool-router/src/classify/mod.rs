@@ -22,6 +22,7 @@ mod set_config;
 mod shapes;
 #[cfg(test)]
 mod tests;
+mod vacate;
 mod verdict;
 
 pub(crate) use deallocate::deallocated;
@@ -32,7 +33,7 @@ pub use shapes::{MAX_SHAPE_LITERALS, MAX_SHAPE_TEXT, MAX_SHAPES, ShapeCache};
 pub use verdict::{
     BeginMode, ClientEncoding, Effects, EndKind, IsolationLevel, Leading, Lexing, Parameter, Pin,
     Reason, SavepointAction, Sets, Span, StatementCount, Target, TrackedParameter, TrackedSet,
-    TransactionEnd, Unpins, Unreadable, Verdict,
+    TransactionEnd, Unpins, Unreadable, Vacated, Verdict,
 };
 
 /// Classifies a query string (without the zero byte that ends it on the wire) by its text alone.

@@ -358,6 +358,8 @@ pub struct Effects {
     pub copy_out: bool,
     /// It changes the database, takes locks, or may do so.
     pub writes: bool,
+    /// It fails as long as another session is connected to this database.
+    pub vacates: Option<Vacated>,
     /// It is one statement of transaction control (`BEGIN` and its kin, the ends of a transaction,
     /// savepoints, `SET TRANSACTION`) and was understood word by word: a server in the right state
     /// takes it without a syntax error.
@@ -444,6 +446,29 @@ pub struct Sets {
     /// `SET SESSION CHARACTERISTICS`, `RESET ALL`. Calls of `set_config` are looked into only where
     /// they are repeatable.
     pub transaction_defaults: bool,
+}
+
+/// The database that a statement wants nobody else to be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Vacated {
+    /// Where its name stands, without quotes: in lower case it is the database's.
+    Word(Span),
+    /// Where its name stands between quotes.
+    Quoted(Span),
+    /// `template1`, of which databases are made where no other template is named.
+    Template1,
+}
+
+impl Vacated {
+    /// Its name, of the text that was classified.
+    #[must_use]
+    pub fn name(self, sql: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Word(span) => span.of(sql).to_ascii_lowercase(),
+            Self::Quoted(span) => span.of(sql).to_vec(),
+            Self::Template1 => b"template1".to_vec(),
+        }
+    }
 }
 
 /// The parameter that a `SET` or `RESET` is about.

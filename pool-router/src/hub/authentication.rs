@@ -50,11 +50,13 @@ pub(super) struct Asking<S> {
     link: Option<(Box<Link<S>>, Instant)>,
     /// What is known of the asking role's own password.
     secret: Option<Secret>,
+    /// Until when the connection is not kept.
+    vacated: Option<Instant>,
 }
 
 impl<S> Default for Asking<S> {
     fn default() -> Self {
-        Self { credentials: Credentials::default(), link: None, secret: None }
+        Self { credentials: Credentials::default(), link: None, secret: None, vacated: None }
     }
 }
 
@@ -66,6 +68,12 @@ impl<S> Asking<S> {
     /// The connection, if it has been idle for too long.
     pub(super) fn take_old_link(&mut self, now: Instant) -> Option<Box<Link<S>>> {
         self.link.take_if(|(_, since)| now >= *since + LINK_IDLE_TIME).map(|(link, _)| link)
+    }
+
+    /// The connection, because nobody is to be connected to its database until then.
+    pub(super) fn vacate(&mut self, until: Instant) -> Option<Box<Link<S>>> {
+        self.vacated = Some(until);
+        self.take_link()
     }
 
     /// The connection, because the service ends or the settings have changed.
@@ -99,7 +107,8 @@ impl<S, D: Clone> Hub<S, D> {
         let answers = match result {
             Ok(found) => {
                 // Whether it is still alive is found out when it is used.
-                if self.shutdown.is_some() || !self.is_for_asking(&order.login) {
+                let vacated = self.asking.vacated.is_some_and(|until| now < until);
+                if vacated || self.shutdown.is_some() || !self.is_for_asking(&order.login) {
                     self.commands.push_back(Command::Close(found.link));
                 } else {
                     self.asking.link = Some((found.link, now));

@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use pgwire_core::time::Instant;
 
-use super::{Event, Hub, Shutdown};
-use crate::ids::{ClientId, NodeId};
+use super::{Command, Event, Hub, Shutdown};
+use crate::ids::{ClientId, GroupId, NodeId};
+
+/// How long PostgreSQL waits for the sessions of a database to end before it refuses to drop it or to
+/// copy it (`CountOtherDBBackends`: 50 times 100 ms).
+const VACATED_TIME: Duration = Duration::from_secs(5);
 
 /// Which databases are paused.
 #[derive(Debug, Default)]
@@ -89,6 +93,29 @@ impl<S, D: Clone> Hub<S, D> {
                 self.carry_out(NodeId(index));
             }
         }
+    }
+
+    /// Closes the connections to a database that no client uses, on all nodes, and opens none of the
+    /// pool's own accord for [`VACATED_TIME`]: a statement is about to run that fails as long as
+    /// anybody is connected. Sessions that are still there are waited for by PostgreSQL.
+    pub(crate) fn vacate(&mut self, database: &[u8], now: Instant) {
+        let until = now + VACATED_TIME;
+        let those = self.groups.iter().filter(|((_, name), _)| **name == *database);
+        let groups: Vec<GroupId> = those.map(|(_, group)| *group).collect();
+        for index in 0..self.nodes.len() {
+            if let Some(node) = self.nodes.get_mut(index) {
+                for group in &groups {
+                    node.pool.vacate(*group, until, now);
+                }
+            }
+            if let Ok(index) = u16::try_from(index) {
+                self.carry_out(NodeId(index));
+            }
+        }
+        if self.settings.auth_dbname.as_bytes() == database {
+            self.commands.extend(self.asking.vacate(until).map(Command::Close));
+        }
+        self.catalogues.vacate(database, until, now);
     }
 
     /// KILL of one client: it is sent away, whatever it is doing; what runs for it is cancelled.

@@ -31,6 +31,8 @@ pub(super) struct Group {
     pub(super) rejected: Vec<IdentityId>,
     /// The last identity was rejected: its minimum waits until somebody asks again.
     pub(super) hold_minimum: bool,
+    /// Until then nothing is kept open that nobody uses.
+    pub(super) vacated: Option<Instant>,
 }
 
 impl Group {
@@ -44,12 +46,18 @@ impl Group {
             last_identity: None,
             rejected: Vec::new(),
             hold_minimum: false,
+            vacated: None,
         }
     }
 
     /// What it is filled up to.
     pub(super) fn minimum(&self, none: bool) -> usize {
         if none { 0 } else { self.bounds.min.min(self.bounds.size) }
+    }
+
+    /// Whether nothing is to be kept open now that nobody uses.
+    pub(super) fn is_vacated(&self, now: Instant) -> bool {
+        self.vacated.is_some_and(|until| now < until)
     }
 
     /// When its reserve may be used, if anybody waits for that.

@@ -3,7 +3,7 @@
 use pgwire_core::time::Instant;
 
 use super::{Health, Limits, Pool, State};
-use crate::ids::ServerId;
+use crate::ids::{GroupId, ServerId};
 
 impl Pool {
     /// Probes a node that is down and closes what has been idle or has lived too long.
@@ -158,6 +158,17 @@ impl Pool {
         self.health = Health::Up;
         let idle: Vec<ServerId> = self.groups.values().flat_map(|g| g.idle.clone()).collect();
         for server in idle {
+            self.close(server);
+        }
+        self.pump(now);
+    }
+
+    /// The idle connections of a group are closed, and none is kept idle until then.
+    pub fn vacate(&mut self, id: GroupId, until: Instant, now: Instant) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        group.hold_minimum = true;
+        group.vacated = Some(until);
+        for server in group.idle.clone() {
             self.close(server);
         }
         self.pump(now);

@@ -27,6 +27,8 @@ pub(super) struct Demand {
     pub(super) portal: bool,
     /// It may change what the catalogue says of functions and relations that others use.
     pub(super) alters_catalogue: bool,
+    /// It fails as long as others are connected to the database that it names.
+    pub(super) vacates: bool,
     /// It may change settings, and with them how the texts of later statements are read.
     pub(super) sets: bool,
     /// The only one that it may change.
@@ -89,6 +91,7 @@ impl Demand {
         writes: true,
         portal: false,
         alters_catalogue: true,
+        vacates: false,
         sets: true,
         parameter: None,
         one: false,
@@ -107,6 +110,7 @@ impl Demand {
         writes: false,
         portal: false,
         alters_catalogue: false,
+        vacates: false,
         sets: false,
         parameter: None,
         one: true,
@@ -180,6 +184,7 @@ impl Demand {
             writes: effects.writes,
             portal: matches!(verdict.target, Target::Primary(Reason::SessionState("DECLARE"))),
             alters_catalogue: alters_catalogue(verdict),
+            vacates: effects.vacates.is_some(),
             sets: !effects.sets.tracked.is_empty()
                 || effects.sets.local
                 || effects.sets.other
@@ -228,6 +233,7 @@ impl Demand {
             writes: self.writes || next.writes,
             portal: self.portal || next.portal,
             alters_catalogue: self.alters_catalogue || next.alters_catalogue,
+            vacates: self.vacates || next.vacates,
             sets: self.sets || next.sets,
             parameter: None,
             one: self.one && next.one,

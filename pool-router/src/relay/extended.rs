@@ -138,6 +138,9 @@ impl<S> Relay<S> {
         let bind = Bind::names(frame)?;
         let (name, keeps) = (bind.statement, !bind.portal.is_empty());
         let Some(demand) = self.session.statements.demand(name) else { return Ok(()) };
+        if demand.vacates {
+            self.wants.vacate = self.session.vacated(self.session.statements.text(name));
+        }
         if !demand.is_plain() || self.is_on_standby() {
             let primary = self.context.settings.primary_node();
             // Only what may have to be repeated is copied: this is on the path of every read.

@@ -58,7 +58,7 @@ use pgwire_core::txn::TransactionStatus;
 
 use crate::buffers::{Buffers, FRAME_LIMITS, InBuf};
 use crate::catalogue::{Cell, Learned};
-use crate::classify::{IsolationLevel, Lexing, ShapeCache};
+use crate::classify::{IsolationLevel, Lexing, ShapeCache, classify};
 use crate::config::{PoolMode, Settings};
 use crate::context::Context;
 use crate::hub::{Event, Hub, Shutdown};
@@ -193,6 +193,8 @@ struct Wants<S> {
     discard: Vec<ServerId>,
     learned: Option<(NodeId, Learned)>,
     catalogue_changed: bool,
+    /// A database to which nobody else is to be connected.
+    vacate: Option<Vec<u8>>,
     cancel_server: Vec<(ServerId, BackendKey, Option<ClientId>)>,
     /// Brought cancel requests that need nothing more.
     cancel_over: Vec<ClientId>,
@@ -215,6 +217,7 @@ impl<S> Default for Wants<S> {
             discard: Vec::new(),
             learned: None,
             catalogue_changed: false,
+            vacate: None,
             cancel_server: Vec::new(),
             cancel_over: Vec::new(),
             cancel_by_key: None,
@@ -232,6 +235,7 @@ impl<S> Wants<S> {
             || self.leave
             || self.rest
             || self.catalogue_changed
+            || self.vacate.is_some()
             || self.learned.is_some()
             || self.acquire.is_some()
             || self.withdraw.is_some()
@@ -359,6 +363,11 @@ impl Session {
     fn pin(&mut self, reasons: PinReasons) {
         self.pinned = true;
         self.pins = self.pins.with(reasons);
+    }
+
+    /// The database to which nobody else may be connected while such a statement runs.
+    fn vacated(&self, sql: &[u8]) -> Option<Vec<u8>> {
+        classify(sql, &self.lexing).effects.vacates.map(|database| database.name(sql))
     }
 
     /// Such state is gone.
@@ -637,6 +646,9 @@ impl<S> Relay<S> {
         }
         while let Some(server) = self.wants.discard.pop() {
             hub.discard(server, now);
+        }
+        if let Some(database) = self.wants.vacate.take() {
+            hub.vacate(&database, now);
         }
         if let Some(tally) = self.session.tally.take() {
             hub.count(&tally);

@@ -217,6 +217,9 @@ impl<S> Relay<S> {
         let sql = if whole { Query::parse(frame)?.sql } else { &[] };
         self.session.runs(demand, sql, &self.client.params, self.active.as_deref(), primary);
         let changes_reading = demand.changes_reading(sql);
+        if demand.vacates {
+            self.wants.vacate = self.session.vacated(sql);
+        }
         if changes_reading {
             self.unsettle();
         }

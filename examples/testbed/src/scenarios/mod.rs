@@ -12,6 +12,7 @@ pub mod chaos;
 mod comparison;
 pub mod config;
 pub mod copy;
+pub mod databases;
 pub mod environment;
 pub mod isolation;
 pub mod large;
