@@ -166,6 +166,7 @@ fn load(
     let mut load = Load { files: &files, faults, notices };
     let hba = load.hba(&settings, said.method, &mut read);
     let passwords = load.passwords(cli, &settings, &said, &mut read);
+    let authenticator = load.authenticator(cli, &settings, &passwords, &mut read);
     let pcp_users = load.pcp_users(said.pcp_users, &mut read);
     let Load { mut faults, mut notices, .. } = load;
     let loaded = tls::load(&settings, &|name| files.beside(name), &mut read, tls);
@@ -188,6 +189,7 @@ fn load(
         rules,
         hba,
         passwords,
+        authenticator,
         pcp_users,
         tls,
         files: found,
@@ -243,6 +245,8 @@ impl Load<'_> {
         match Hba::parse(&path, &text, &mut must(read)) {
             Ok(hba) => {
                 self.notices.extend(hba.notices().iter().cloned());
+                let verifies = settings.verifies_clients();
+                self.notices.extend(hba.notices_of_tls(settings.ssl, verifies));
                 Some(hba)
             }
             Err(errors) => {
@@ -316,6 +320,48 @@ impl Load<'_> {
             self.notice(Level::Notice, text);
         }
         passwords
+    }
+
+    /// The password of the role that asks for those of others: a setting's, or else `pool_passwd`'s.
+    fn authenticator(
+        &mut self,
+        cli: &Cli,
+        settings: &Settings,
+        passwords: &PoolPasswd,
+        read: &mut Read<'_>,
+    ) -> Option<StoredPassword> {
+        let user = settings.authenticator()?;
+        let name = match settings.auth_user {
+            Some(_) => "weir_auth_password",
+            None => "sr_check_password",
+        };
+        let Some(text) = settings.secret(name) else { return passwords.lookup(user).cloned() };
+        let why = match StoredPassword::parse(text) {
+            Ok(StoredPassword::Scram(_)) => {
+                "a SCRAM verifier logs in to no server; the password itself does".to_owned()
+            }
+            Ok(StoredPassword::Aes(base64)) => match self.key(cli, read) {
+                Some(key) => match key.decrypt(base64.expose()) {
+                    Some(plain) => return Some(StoredPassword::Plain(plain)),
+                    None => PasswdProblem::WrongKey.to_string(),
+                },
+                None => "it is encrypted, and there is no key file".to_owned(),
+            },
+            Ok(password) => return Some(password),
+            Err(problem) => problem.to_string(),
+        };
+        let origin = settings.origin(name).cloned();
+        match origin {
+            Some(origin) if settings.auth_user.is_some() => {
+                self.faults.push(format!("{origin}: {name}: {why}"));
+            }
+            // Pgpool-II starts with it, and nobody has said that it is to serve for asking.
+            origin => {
+                let text = format!("{name}: {why}; it is not used");
+                self.notices.push(Notice { level: Level::Warning, origin, text });
+            }
+        }
+        None
     }
 
     fn key(&mut self, cli: &Cli, read: &mut Read<'_>) -> Option<PoolKey> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::hba::Hba;
-use crate::passwd::PoolPasswd;
+use crate::passwd::{PoolPasswd, StoredPassword};
 use crate::pcp_users::PcpUsers;
 use crate::rules::Rules;
 use crate::tls::Tls;
@@ -21,6 +21,8 @@ pub struct Context {
     pub hba: Option<Hba>,
     /// `pool_passwd`, and the accounts of the environment.
     pub passwords: PoolPasswd,
+    /// The password with which [`Settings::authenticator`] logs in to servers, if it has one.
+    pub authenticator: Option<StoredPassword>,
     /// `pcp.conf`, and the users of the environment.
     pub pcp_users: PcpUsers,
     /// The files that all of this comes from, by the paths that they were asked for with.

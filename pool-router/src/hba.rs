@@ -11,7 +11,7 @@ mod parse;
 use core::fmt;
 use core::net::IpAddr;
 
-use crate::config::{Notice, Origin, write_lines};
+use crate::config::{Level, Notice, Origin, write_lines};
 
 pub use net::{InterfaceAddress, Network};
 
@@ -185,6 +185,24 @@ impl Hba {
     #[must_use]
     pub fn notices(&self) -> &[Notice] {
         &self.notices
+    }
+
+    /// Records by which nobody gets in: because clients have no TLS, or because their certificates
+    /// are not verified.
+    pub(crate) fn notices_of_tls(&self, ssl: bool, verifies: bool) -> Vec<Notice> {
+        let say = |record: &Record| {
+            let text = if !ssl && record.connection == ConnectionType::HostSsl {
+                "no client fits this hostssl record, because ssl is off"
+            } else if !verifies && record.certificate != ClientCertificate::NotNeeded {
+                "this record demands client certificates, which are refused as long as neither \
+                 ssl_ca_cert nor ssl_ca_cert_dir says who may issue them"
+            } else {
+                return None;
+            };
+            let origin = Some(record.origin.clone());
+            Some(Notice { level: Level::Warning, origin, text: text.to_owned() })
+        };
+        self.records.iter().filter_map(say).collect()
     }
 }
 

@@ -384,3 +384,60 @@ fn encrypted_accounts_need_the_key() {
     let plain_account = [("BOB_USERNAME", "bob"), ("BOB_PASSWORD", "x")];
     accepted("pgweir -n -k /key", &plain_account, &[config]);
 }
+
+#[test]
+fn the_password_of_who_asks_comes_from_settings_or_pool_passwd() {
+    let asking = |lines: &str| {
+        let text = format!("{NODE}{lines}");
+        let files = [("/config/pgpool.conf", &*text), ("/config/pool_passwd", "bob:TEXTof-file\n")];
+        loaded("pgweir", &[], &files).map(|it| {
+            let shown = format!("{:?}", it.context.settings) + &texts(&it).concat();
+            assert!(!shown.contains("hunter2"), "{shown}");
+            match &it.context.authenticator {
+                Some(StoredPassword::Plain(text)) => Some(text.expose().to_owned()),
+                Some(other) => panic!("{other:?}"),
+                None => None,
+            }
+        })
+    };
+    let some = |text: &str| Ok(Some(text.to_owned()));
+    assert_eq!(asking("weir_auth_password = hunter2\nsr_check_password = hunter2\n"), Ok(None));
+    assert_eq!(asking("weir_auth_user = bob\n"), some("of-file"));
+    assert_eq!(asking("weir_auth_user = bob\nsr_check_password = hunter2\n"), some("of-file"));
+    for password in ["hunter2", "TEXThunter2"] {
+        let lines = format!("weir_auth_user = bob\nweir_auth_password = '{password}'\n");
+        assert_eq!(asking(&lines), some("hunter2"));
+        let lines = format!("sr_check_user = bob\nsr_check_password = '{password}'\n");
+        assert_eq!(asking(&lines), some("hunter2"));
+    }
+    for bad in ["AEShunter2+", "AESmP/ZtaU4H21V8oJHP64QYQ=="] {
+        let lines = format!("weir_auth_user = bob\nweir_auth_password = '{bad}'\n");
+        let text = asking(&lines).expect_err(bad);
+        let place =
+            format!("/config/pgpool.conf:{}: weir_auth_password: ", NODE.lines().count() + 2);
+        assert!(text.starts_with(&place) && !text.contains(bad), "{text}");
+        // What Pgpool-II starts with, too.
+        assert_eq!(
+            asking(&format!("sr_check_user = bob\nsr_check_password = '{bad}'\n")),
+            Ok(None)
+        );
+    }
+}
+
+#[test]
+fn records_that_let_nobody_in_are_pointed_out() {
+    const HBA: &str = "hostssl all all all md5\nhostssl all bob all md5 clientcert=verify-ca\n";
+    let said = |lines: &str| {
+        let text = format!("{NODE}enable_pool_hba = on\n{lines}");
+        let files = [("/config/pgpool.conf", &*text), ("/config/pool_hba.conf", HBA)];
+        let mut lines = Vec::new();
+        for text in texts(&accepted("pgweir", &[], &files)) {
+            if let Some((_, place)) = text.split_once("/config/pool_hba.conf:") {
+                lines.push(place.split(':').next().unwrap_or_default().to_owned());
+            }
+        }
+        lines
+    };
+    assert_eq!(said("ssl = off\n"), ["1", "2"]);
+    assert_eq!(said("ssl = on\n"), ["2"]);
+}

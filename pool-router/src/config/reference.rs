@@ -229,7 +229,7 @@ mod tests {
             "connect_timeout = '10000'  # default; honoured\n",
             "connect_timeout3 = '5s'  # pgpool.conf:4; honoured\n",
             "port = '9999'  # default; honoured\n",
-            "sr_check_password = '********'  # pgpool.conf:5; no effect:",
+            "sr_check_password = '********'  # pgpool.conf:5; ",
             "use_watchdog = 'on'  # pgpool.conf:6; no effect: pgweir has no watchdog",
             "# pgpool.conf:6: no effect: `use_watchdog`: pgweir has no watchdog",
         ] {

@@ -394,6 +394,12 @@ impl Settings {
         query.and_then(|_| self.auth_user.as_deref().or(self.sr_check_user.as_deref()))
     }
 
+    /// Whether certificates of clients are asked for, and verified.
+    #[must_use]
+    pub fn verifies_clients(&self) -> bool {
+        self.ssl && (self.ssl_ca_cert.is_some() || self.ssl_ca_cert_dir.is_some())
+    }
+
     /// The primary: the node flagged ALWAYS_PRIMARY, otherwise the one with the lowest id.
     ///
     /// `None` only for settings that were made without a backend; [`load`](super::load) makes

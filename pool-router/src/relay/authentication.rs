@@ -28,7 +28,8 @@ use super::startup::Stage;
 use super::{Entropy, Relay, Timer, Transport};
 use crate::auth_query::Derivation;
 use crate::hba::{
-    ConnectionFacts, InterfaceAddress, Method as HbaMethod, Transport as HbaTransport,
+    ClientCertificate, ConnectionFacts, InterfaceAddress, Method as HbaMethod,
+    Transport as HbaTransport,
 };
 use crate::hub::{AskError, Checked, Hub};
 use crate::ids::NodeId;
@@ -41,6 +42,9 @@ use crate::pool::FailureKind;
 pub(super) struct Who {
     /// How it is asked, once that is known.
     method: Option<HbaMethod>,
+    /// Its certificate is another's than the role's, and `pool_hba.conf` demands the role's own. It is
+    /// told so as PostgreSQL does it: after it has shown its password.
+    misnamed: bool,
     /// `None`: not asked for. `Some(None)`: there is none.
     found: Option<Option<Secret>>,
     /// A password that the client has sent, to be tried on a server.
@@ -136,8 +140,7 @@ impl<S> Relay<S> {
             secret = match startup.who.found.take() {
                 Some(found) => found,
                 None => {
-                    let user = context.settings.authenticator().unwrap_or_default();
-                    let own = context.passwords.lookup(user).and_then(StoredPassword::secret);
+                    let own = context.authenticator.as_ref().and_then(StoredPassword::secret);
                     match hub.find_password(id, &identity.user, own, now) {
                         Some(found) => Some(found),
                         None => return,
@@ -228,22 +231,41 @@ impl<S> Relay<S> {
         let who =
             format!("host \"{host}\", user \"{user}\", database \"{database}\", {encryption}");
         let record = hba.decide(&facts);
-        let message = match record.map(|record| record.method) {
-            Some(HbaMethod::Reject) => format!("pool_hba.conf rejects connection for {who}"),
-            // As PostgreSQL: the common name is the role, letter for letter.
-            Some(HbaMethod::Cert) => match self.peer_name() {
-                Some(peer) if peer.common_name.as_deref() == Some(&*user) => {
-                    return Some(HbaMethod::Cert);
-                }
-                Some(_) => format!("certificate authentication failed for user \"{user}\""),
-                None => "connection requires a valid client certificate".to_owned(),
-            },
-            Some(method) => return Some(method),
+        let mut code = SqlState::INVALID_AUTHORIZATION;
+        let message = match record.map(|record| (record.method, record.certificate)) {
             None => format!("no pool_hba.conf entry for {who}"),
+            Some((HbaMethod::Reject, _)) => format!("pool_hba.conf rejects connection for {who}"),
+            Some((method, ClientCertificate::NotNeeded)) => return Some(method),
+            Some(_) if !context.settings.verifies_clients() => {
+                code = SqlState::CONFIG_FILE_ERROR;
+                "client certificates can only be checked if a root certificate store is available"
+                    .to_owned()
+            }
+            // One that was shown has been verified.
+            Some((method, demanded)) => match self.peer_name() {
+                None => "connection requires a valid client certificate".to_owned(),
+                // As PostgreSQL: the common name is the role, letter for letter.
+                Some(peer)
+                    if demanded == ClientCertificate::VerifyCa
+                        || peer.common_name.as_deref() == Some(&*user) =>
+                {
+                    return Some(method);
+                }
+                Some(_) if method == HbaMethod::Cert => {
+                    format!("certificate authentication failed for user \"{user}\"")
+                }
+                Some(_) if method == HbaMethod::Trust => {
+                    format!("\"trust\" authentication failed for user \"{user}\"")
+                }
+                Some(_) => {
+                    self.startup()?.who.misnamed = true;
+                    return Some(method);
+                }
+            },
         };
         let line = record.map(|record| record.origin.to_string());
         tracing::info!(client = self.id.index, line, "{message}");
-        self.fatal(SqlState::INVALID_AUTHORIZATION, &message, None);
+        self.fatal(code, &message, None);
         None
     }
 
@@ -368,7 +390,12 @@ impl<S> Relay<S> {
     /// The client has shown a password. Who has shown another one does not share its servers.
     fn is_who_it_says(&mut self) {
         let seed = self.context.mock_seed;
+        let id = self.id.index;
         let Some(startup) = self.startup() else { return };
+        if startup.who.misnamed {
+            tracing::info!(client = id, "the certificate is not that of the role (clientcert)");
+            return self.fail(AuthFailure::WrongPassword);
+        }
         let credential = digest(&seed, startup.who.secret.as_ref());
         if let Some(requested) = &mut startup.requested {
             requested.identity.credential = credential;

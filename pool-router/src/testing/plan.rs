@@ -149,6 +149,7 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
         rules: Rules::default(),
         hba,
         passwords: PoolPasswd::default(),
+        authenticator: None,
         tls: Tls::default(),
         mock_seed: [7; 32],
     };
@@ -324,6 +325,7 @@ impl Scripted {
             passwords: line
                 .and_then(|line| PoolPasswd::parse("pool_passwd", &line, None).ok())
                 .unwrap_or_default(),
+            authenticator: None,
             tls: Tls::default(),
             mock_seed: [7; 32],
         };

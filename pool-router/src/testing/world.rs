@@ -967,6 +967,7 @@ impl World {
             rules: patterns,
             hba: None,
             passwords: present.passwords.clone(),
+            authenticator: None,
             pcp_users: present.pcp_users.clone(),
             files: present.files.clone(),
             tls: Tls::default(),

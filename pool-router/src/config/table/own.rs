@@ -106,8 +106,10 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "Clients beyond num_init_children that wait for a slot; the next one is refused.";
     "weir_auth_user" Global, TEXT, "", Reload, Verdict::Honoured,
     "The role that asks a server for the passwords (SCRAM verifiers) of roles that pool_passwd does \
-     not have; it must be allowed to run weir_auth_query. Its own password is in pool_passwd. \
+     not have; it must be allowed to run weir_auth_query. \
      Empty: sr_check_user; if that is empty, too, servers are not asked.";
+    "weir_auth_password" Global, SECRET, "", Reload, Verdict::Honoured,
+    "Password of weir_auth_user, in the forms of pool_passwd. Empty: the one in pool_passwd.";
     "weir_auth_dbname" Global, TEXT, "postgres", Reload, Verdict::Honoured,
     "The database in which weir_auth_query runs.";
     "weir_auth_query" Global, TEXT,

@@ -211,9 +211,12 @@ pub(super) static TABLE: &[Parameter] = rows! {
 
     "sr_check_period" Global, S, "10", Reload, unless(&["0", "10"], LAG),
     "How often the replication delay is measured. 0: never.";
-    "sr_check_user" Global, TEXT, "", Reload, ignored(LAG), "User for it.";
-    "sr_check_password" Global, SECRET, "", Reload, ignored(LAG),
-    "Password for it; empty: the one in pool_passwd.";
+    "sr_check_user" Global, TEXT, "", Reload,
+    Verdict::Mapped("asks for passwords where weir_auth_user is empty; the delay is not measured"),
+    "User for it.";
+    "sr_check_password" Global, SECRET, "", Reload,
+    Verdict::Mapped("used where sr_check_user asks for passwords; the delay is not measured"),
+    "Password for it, in the forms of pool_passwd; empty: the one in pool_passwd.";
     "sr_check_database" Global, TEXT, "postgres", Reload, ignored(LAG), "Database for it.";
     "delay_threshold" Global, size(SizeUnit::Bytes, 0), "0", Reload, warned(&[], LAG),
     "Standbys that are further behind are not read from. 0: no limit.";
