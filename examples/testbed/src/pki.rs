@@ -9,7 +9,7 @@ use rcgen::{
     KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 
-use crate::cluster::{APP, CERT_USER};
+use crate::cluster::{APP, CERT_USER, TLS_USER};
 use crate::tools::{Installation, SetupError};
 
 /// Names that every certificate but those of authorities is for.
@@ -18,8 +18,8 @@ const NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
 /// A folder of certificates and keys, PEM: `<name>.crt` and `<name>.key`.
 ///
 /// - `root` and `other` are authorities; all that follow but one are signed by `root`.
-/// - `server` is the servers', `proxy` is for a proxy, `app` and `cert_user` are for the roles of
-///   those names.
+/// - `server` is the servers', `proxy` is for a proxy, `app`, `cert_user` and `tls_user` are for the
+///   roles of those names.
 /// - `expired` and `revoked` are for role `app`, too; `root.crl` revokes the latter.
 /// - `foreign` is for role `app`, signed by `other`.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ impl Pki {
             ("expired", APP, &root, 2001, 14),
             ("revoked", APP, &root, 4096, REVOKED),
             ("foreign", APP, &other, 4096, 15),
+            ("tls_user", TLS_USER, &root, 4096, 16),
         ] {
             let key = KeyPair::generate()?;
             let mut parameters = CertificateParams::new(NAMES.map(str::to_owned).to_vec())?;

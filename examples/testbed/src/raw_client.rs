@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustls::{ClientConnection, StreamOwned};
 
+use crate::pki::Pki;
 use crate::{tls, wire};
 
 /// How long a client waits for a byte before it calls the other side hung.
@@ -198,6 +199,8 @@ pub struct RawClient {
     stream: Stream,
     unread: Vec<u8>,
     start: usize,
+    /// What ended the stream, if that was not simply its end.
+    pub broken: Option<String>,
     /// First number of the BackendKeyData.
     pub pid: u32,
     /// Secret of the BackendKeyData.
@@ -236,10 +239,24 @@ impl RawClient {
             stream,
             unread: Vec::new(),
             start: 0,
+            broken: None,
             pid: 0,
             key: Vec::new(),
             parameters: BTreeMap::new(),
         })
+    }
+
+    /// Asks for TLS, gets it, and shows this certificate from there, if any: what comes of it may
+    /// show at the next read only.
+    ///
+    /// # Errors
+    /// Those of the handshake.
+    pub fn encrypted_as(address: &Address, pki: &Pki, name: Option<&str>) -> std::io::Result<Self> {
+        let mut client = Self::open(address);
+        client.send(&wire::untagged(wire::SSL_REQUEST, &[]));
+        assert_eq!(client.byte(), Some(b'S'));
+        let identity = name.map(|name| tls::identity(&pki.certificate(name), &pki.key(name)));
+        client.go_on_within_tls("", identity)
     }
 
     /// Goes on within TLS, with this ALPN protocol if it is not empty, and without a look at the
@@ -248,11 +265,19 @@ impl RawClient {
     /// # Errors
     /// Those of the handshake.
     pub fn encrypt(self, protocol: &str) -> std::io::Result<Self> {
+        self.go_on_within_tls(protocol, None)
+    }
+
+    fn go_on_within_tls(
+        self,
+        protocol: &str,
+        identity: Option<tls::Identity>,
+    ) -> std::io::Result<Self> {
         let Stream::Tcp(mut stream) = self.stream else {
             panic!("TLS goes over TCP");
         };
         assert_eq!(self.start, self.unread.len(), "bytes in clear are left");
-        let mut connection = tls::connection(protocol);
+        let mut connection = tls::connection(protocol, identity);
         while connection.is_handshaking() || connection.wants_write() {
             connection.complete_io(&mut stream)?;
         }
@@ -362,7 +387,10 @@ impl RawClient {
                     String::from_utf8_lossy(&self.unread)
                 )
             }
-            Err(_) => false,
+            Err(e) => {
+                self.broken = Some(e.to_string());
+                false
+            }
         }
     }
 

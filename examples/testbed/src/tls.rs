@@ -1,10 +1,12 @@
 //! The client's side of TLS, for clients that trust everybody.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme};
 
 #[derive(Debug)]
@@ -47,16 +49,31 @@ impl ServerCertVerifier for TrustsEverybody {
     }
 }
 
+/// A certificate and its key, to be shown to a server.
+pub(crate) type Identity = (CertificateDer<'static>, PrivateKeyDer<'static>);
+
+/// Reads them from PEM files.
+pub(crate) fn identity(certificate: &Path, key: &Path) -> Identity {
+    let certificate = CertificateDer::from_pem_file(certificate);
+    let key = PrivateKeyDer::from_pem_file(key);
+    (certificate.unwrap_or_else(|e| panic!("{e}")), key.unwrap_or_else(|e| panic!("{e}")))
+}
+
 /// A session that is yet to begin, with this ALPN protocol if it is not empty.
-pub(crate) fn connection(protocol: &str) -> ClientConnection {
+pub(crate) fn connection(protocol: &str, identity: Option<Identity>) -> ClientConnection {
     let provider = rustls::crypto::ring::default_provider();
     let verifier = TrustsEverybody(provider.clone());
-    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .unwrap_or_else(|e| panic!("TLS versions: {e}"))
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => builder
+            .with_client_auth_cert(vec![certificate], key)
+            .unwrap_or_else(|e| panic!("client certificate: {e}")),
+    };
     if !protocol.is_empty() {
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
     }

@@ -5,11 +5,13 @@ use std::fmt::Write as _;
 use tokio_postgres::error::SqlState;
 
 use super::login::{asked, try_login};
+use super::tls;
 use crate::cluster::{
-    ADMIN, APP, CLEAR_USER, MD5_USER, SCRAM_ROLES, SCRAM_USER, SECRET, TRUSTED_USER,
+    ADMIN, APP, CERT_USER, CLEAR_USER, MD5_USER, SCRAM_ROLES, SCRAM_USER, SECRET, TLS_USER,
+    TRUSTED_USER, wait_for,
 };
 use crate::raw_client::RawClient;
-use crate::{Cluster, Config, Mode, Node, Proxy, Scenario, drivers, wire};
+use crate::{Cluster, Config, Mode, Node, Pki, Proxy, Scenario, drivers, wire};
 
 /// What `AES` is followed by for [`SECRET`] with the key `k3y` (made by Pgpool-II's pg_enc).
 const ENCRYPTED: &str = "mP/ZtaU4H21V8oJHP64QYQ==";
@@ -249,6 +251,134 @@ fn every_combination(scenario: &Scenario, entries: &[Entry]) {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// What a client that comes by TLS is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encrypted {
+    Method(Hba),
+    Cert,
+    /// SCRAM, with `clientcert=verify-full`.
+    ScramFull,
+}
+
+impl Encrypted {
+    const RECORDS: [Self; 6] = [
+        Self::Method(Hba::Trust),
+        Self::Method(Hba::Md5),
+        Self::Method(Hba::Scram),
+        Self::Method(Hba::Password),
+        Self::Cert,
+        Self::ScramFull,
+    ];
+
+    fn method(self) -> String {
+        match self {
+            Self::Method(hba) => hba.method().to_owned(),
+            Self::Cert => "cert".to_owned(),
+            Self::ScramFull => "scram-sha-256 clientcert=verify-full".to_owned(),
+        }
+    }
+}
+
+/// The table for clients by TLS, and for roles that the servers let in by TLS only, after a password
+/// or by a certificate.
+pub fn combinations_by_tls(scenario: &Scenario) {
+    let cluster = Cluster::shared();
+    let pki = cluster.pki();
+    let databases: Vec<String> =
+        Encrypted::RECORDS.iter().map(|_| cluster.create_database()).collect();
+    let records =
+        Encrypted::RECORDS.iter().zip(&databases).fold(String::new(), |mut text, (hba, name)| {
+            let _ = writeln!(text, "hostssl {name} all all {}", hba.method());
+            text
+        });
+    let verifier = cluster.value(
+        Node::Primary,
+        "postgres",
+        &format!("SELECT rolpassword FROM pg_authid WHERE rolname = '{TLS_USER}'"),
+    );
+    let refused = Err(SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
+    let mut faults = Vec::new();
+    for entry in [Entry::Nothing, Entry::Plain, Entry::Verifier, Entry::AuthQuery] {
+        let base = tls::encrypted(scenario.config(), pki)
+            .hba(&records)
+            .line(&format!("ssl_ca_cert = '{}'", tls::text(&pki.certificate("root"))))
+            .line("weir_server_tls_mode = require")
+            .line(&format!("weir_server_tls_cert = '{}'", tls::text(&pki.certificate("cert_user"))))
+            .line(&format!("weir_server_tls_key = '{}'", tls::text(&pki.key("cert_user"))));
+        let config = match entry {
+            Entry::Plain => base.password(TLS_USER, "TEXTsecret").password(CERT_USER, "TEXTsecret"),
+            Entry::Verifier => base.password(TLS_USER, &verifier).password(CERT_USER, &verifier),
+            Entry::AuthQuery => base.line(&format!("weir_auth_user = '{ADMIN}'")),
+            _ => base,
+        };
+        let proxy = scenario.start(cluster, &config);
+        for (hba, database) in Encrypted::RECORDS.into_iter().zip(&databases) {
+            for user in [TLS_USER, CERT_USER] {
+                // A server that looks at the proxy's certificate takes any password, if the proxy
+                // does; but not one that the proxy leaves to it, nor is there one to be asked for.
+                let by_certificate = user == CERT_USER;
+                let of_method = |hba| match (hba, entry) {
+                    (Hba::Password, Entry::Nothing | Entry::AuthQuery) if by_certificate => {
+                        refused.clone()
+                    }
+                    (Hba::Md5 | Hba::Scram, Entry::AuthQuery) if by_certificate => {
+                        Err(SqlState::INVALID_PASSWORD)
+                    }
+                    _ if by_certificate => expected(hba, entry, Server::Trust).1,
+                    _ => expected(hba, entry, Server::Scram).1,
+                };
+                let result = match hba {
+                    Encrypted::Method(hba) => of_method(hba),
+                    Encrypted::ScramFull => of_method(Hba::Scram),
+                    // Nobody has shown a password: as with `trust`.
+                    Encrypted::Cert => of_method(Hba::Trust),
+                };
+                // `asked` comes in clear, which no record is for.
+                let in_clear = asked(&proxy, user, database).err().map(|fault| fault.code);
+                let right = by_tls(&proxy, pki, user, SECRET, database);
+                if right != result || in_clear.as_deref() != Some("28000") {
+                    faults.push(format!("{hba:?} {entry:?} {user}: {right:?} {in_clear:?}"));
+                }
+                let is_checked = !matches!(hba, Encrypted::Method(Hba::Trust) | Encrypted::Cert);
+                if is_checked && result.is_ok() {
+                    let wrong = by_tls(&proxy, pki, user, "wrong", database);
+                    if wrong != Err(SqlState::INVALID_PASSWORD) {
+                        faults.push(format!("{hba:?} {entry:?} {user}, wrong: {wrong:?}"));
+                    }
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// A login of psql by TLS with the role's own certificate, where SCRAM is bound to the proxy's.
+fn by_tls(
+    proxy: &Proxy,
+    pki: &Pki,
+    user: &str,
+    password: &str,
+    database: &str,
+) -> Result<(), SqlState> {
+    let (certificate, key) = (tls::text(&pki.certificate(user)), tls::text(&pki.key(user)));
+    let environment = [
+        ("PGSSLMODE", "require"),
+        ("PGSSLCERT", &*certificate),
+        ("PGSSLKEY", &*key),
+        ("PGPASSWORD", password),
+    ];
+    let output = tls::psql(proxy, user, database, &environment).output();
+    let output = output.unwrap_or_else(|e| panic!("psql: {e}"));
+    let told = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        Ok(())
+    } else if told.contains("password authentication failed for user") {
+        Err(SqlState::INVALID_PASSWORD)
+    } else {
+        Err(SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+    }
+}
+
 /// With weir_auth_user no role has to be made known to the proxy: what the servers say of it holds
 /// at once.
 pub fn roles_of_the_servers(scenario: &Scenario) {
@@ -297,6 +427,34 @@ pub fn roles_of_the_servers(scenario: &Scenario) {
     let text = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgweir' \
                 AND usename = 'postgres' AND datname = 'postgres' AND query LIKE '%pg_shadow%'";
     assert_ne!(cluster.value(Node::Primary, "postgres", text), "0");
+}
+
+/// The role that asks may have its own password in a setting. A wrong one is its fault, not that of
+/// the roles that it is to ask for.
+pub fn who_asks_has_a_password(scenario: &Scenario) {
+    let cluster = Cluster::shared();
+    let database = cluster.create_database();
+    let tag = format!("asks_{:?}", scenario.mode()).to_lowercase();
+    cluster.sql(
+        Node::Primary,
+        "postgres",
+        &format!("CREATE ROLE {tag} LOGIN SUPERUSER PASSWORD 'own' IN ROLE {SCRAM_ROLES}"),
+    );
+    cluster.wait_replayed();
+    for (user, password) in
+        [("weir_auth_user", "weir_auth_password"), ("sr_check_user", "sr_check_password")]
+    {
+        for (own, outcome) in [("own", Ok(())), ("TEXTown", Ok(())), ("wrong", Err(()))] {
+            let config = scenario
+                .config()
+                .hba("host all all all scram-sha-256\n")
+                .line(&format!("{user} = '{tag}'"))
+                .line(&format!("{password} = '{own}'"));
+            let proxy = scenario.start(cluster, &config);
+            let login = try_login(&proxy, SCRAM_USER, SECRET, &database);
+            assert_eq!(login.map_err(|_| ()), outcome, "{user} {own}: {}", proxy.log());
+        }
+    }
 }
 
 /// A client that was let in with the old password is served on, by connections that are made with
@@ -377,6 +535,11 @@ pub fn failed_logins_wait(scenario: &Scenario) {
     }
 }
 
+/// A certificate, its key, encrypted, and the passphrase of that.
+const CERTIFICATE: &str = include_str!("../../../../pool-router/src/tls/tests/files/version_3.pem");
+const KEY: &str = include_str!("../../../../pool-router/src/tls/tests/files/encrypted_key.pem");
+const PASSPHRASE: &str = "opensesame";
+
 /// No password, hash, verifier or key is in the log, however much of it there is, nor in errors.
 pub fn secrets_stay_secret(scenario: &Scenario) {
     let cluster = Cluster::shared();
@@ -400,11 +563,21 @@ pub fn secrets_stay_secret(scenario: &Scenario) {
         "postgres",
         "SELECT rolpassword FROM pg_authid WHERE rolname = 'planted'",
     );
+    let folder = cluster.create_folder("secrets").expect("a folder");
+    let put = |name: &str, text: &str| {
+        std::fs::write(folder.join(name), text).expect("a file");
+        tls::text(&folder.join(name))
+    };
     let config = scenario
         .config()
         .hba("host all planted_clear all password\nhost all all all scram-sha-256\n")
         .line(&format!("weir_auth_user = '{ADMIN}'"))
+        .line("weir_auth_password = 'pl4nted-auth'")
         .line("sr_check_password = 'pl4nted-check'")
+        .line("ssl = on")
+        .line(&format!("ssl_cert = '{}'", put("tls.crt", CERTIFICATE)))
+        .line(&format!("ssl_key = '{}'", put("tls.key", KEY)))
+        .line(&format!("ssl_passphrase_command = 'cat {}'", put("phrase", PASSPHRASE)))
         .line("log_min_messages = debug5")
         .line("log_connections = on")
         .line("log_statement = on")
@@ -438,12 +611,19 @@ pub fn secrets_stay_secret(scenario: &Scenario) {
             }
         });
     }
+    let by_tls = [("PGSSLMODE", "require"), ("PGPASSWORD", "pl4nted-by-query")];
+    let psql = tls::psql(&proxy, "planted", &database, &by_tls);
+    assert_eq!(drivers::run(psql, ""), "in\n");
+    proxy.signal("HUP");
+    wait_for("a reload", || proxy.log().contains("the configuration was reloaded"));
     proxy.stop();
     let log = proxy.log();
     assert!(log.contains("planted"), "the log is there: {log}");
     let keys = verifier.split(['$', ':']).filter(|part| part.len() > 20);
-    let secrets: Vec<&str> = ["pl4nted", &md5[3..]].into_iter().chain(keys).collect();
-    assert_eq!(secrets.len(), 5, "{verifier}");
+    let key = KEY.lines().filter(|line| line.len() > 20 && !line.starts_with('-'));
+    let fixed = ["pl4nted", &md5[3..], PASSPHRASE];
+    let secrets: Vec<&str> = fixed.into_iter().chain(keys).chain(key).collect();
+    assert!(secrets.len() > 8, "{verifier}");
     for secret in secrets {
         for (place, text) in [("log", &log), ("errors", &told)] {
             let line = text.lines().find(|line| line.contains(secret));

@@ -82,6 +82,16 @@ fn check_logins(proxy: &Proxy, database: &str) {
     assert_eq!(drivers::run(psql, ""), "in\n");
 }
 
+/// psql with TLS, bound to a certificate that the proxy has made for itself.
+fn check_encrypted_login(proxy: &Proxy, database: &str) {
+    let mut psql = proxy.client_program("psql");
+    psql.env("PGPASSWORD", SECRET).env("PGSSLMODE", "require").env("PGCHANNELBINDING", "require");
+    psql.args(["-X", "-A", "-t", "-U", SCRAM_USER, "-d", database, "-c"]);
+    psql.arg("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()");
+    // As in Pgpool-II, the server is asked for TLS as well.
+    assert_eq!(drivers::run(psql, ""), "t\n");
+}
+
 /// It wrote no file, and no password to its log.
 fn check_traces(proxy: &Proxy) {
     let log = proxy.log();
@@ -134,6 +144,7 @@ pub fn deployment(scenario: &Scenario) {
             // Only `hostssl` lets clients in.
             let refused = login(&proxy, SECRET, &database);
             assert_eq!(refused, Err(SqlState::INVALID_AUTHORIZATION_SPECIFICATION));
+            check_encrypted_login(&proxy, &database);
         }
         check_traces(&proxy);
         let log = proxy.log();
@@ -190,11 +201,13 @@ log_min_messages = debug5
         mount(folder, &[("pgpool.conf", &conf), ("pool_hba.conf", HBA), ("password", &secret)])?;
         let mut command = container(scenario, folder)?;
         command.env("PGPOOL_PARAMS_PORT", port.to_string());
+        command.env("PGPOOL_PARAMS_SSL", "on");
         command.env("POSTGRES_USERNAME", SCRAM_USER);
         command.env("POSTGRES_PASSWORD_FILE", folder.join("config/password"));
         Ok(command)
     });
     check_logins(&proxy, &database);
+    check_encrypted_login(&proxy, &database);
     check_traces(&proxy);
     let log = proxy.log();
     let overruled =

@@ -5,20 +5,27 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
-use crate::cluster::{APP, CERT_USER, SCRAM_USER, SECRET, TLS_USER, wait_for};
+use crate::cluster::{
+    APP, CERT_USER, CLEAR_USER, SCRAM_USER, SECRET, TLS_USER, TRUSTED_USER, wait_for,
+};
 use crate::proxy::Mode;
 use crate::raw_client::{Fault, RawClient};
 use crate::{Cluster, Config, Node, Pki, Proxy, Scenario, drivers, wire};
 
 /// TLS with clients, by certificate `proxy`.
-fn encrypted(config: Config, pki: &Pki) -> Config {
+pub(super) fn encrypted(config: Config, pki: &Pki) -> Config {
     config
         .line("ssl = on")
         .line(&format!("ssl_cert = '{}'", pki.certificate("proxy").display()))
         .line(&format!("ssl_key = '{}'", pki.key("proxy").display()))
 }
 
-fn psql(proxy: &Proxy, user: &str, database: &str, environment: &[(&str, &str)]) -> Command {
+pub(super) fn psql(
+    proxy: &Proxy,
+    user: &str,
+    database: &str,
+    environment: &[(&str, &str)],
+) -> Command {
     let mut psql = proxy.client_program("psql");
     psql.args(["-X", "-A", "-t", "-U", user, "-d", database, "-c", "SELECT 'in'"]);
     // Nothing of the account's own takes part.
@@ -33,7 +40,7 @@ fn refused(mut psql: Command) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn text(path: &Path) -> String {
+pub(super) fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
@@ -145,6 +152,119 @@ pub fn client_certificates(scenario: &Scenario) {
         wait_for(logged, || proxy.log().contains(logged));
     }
     assert_eq!(drivers::run(command(APP, "app"), ""), "in\n");
+}
+
+/// What is demanded beside the method: a certificate of a known authority, or the role's own.
+pub fn certificates_beside_passwords(scenario: &Scenario) {
+    let cluster = Cluster::shared();
+    let database = cluster.create_database();
+    let pki = cluster.pki();
+    let hba = format!(
+        "hostssl all {CLEAR_USER}   127.0.0.1/32 password clientcert=verify-ca\n\
+         hostssl all {SCRAM_USER}   127.0.0.1/32 scram-sha-256 clientcert=verify-full\n\
+         hostssl all {TRUSTED_USER} 127.0.0.1/32 trust clientcert=verify-full\n\
+         hostssl all {TLS_USER}     127.0.0.1/32 scram-sha-256 clientcert=verify-full\n"
+    );
+    let base = encrypted(scenario.config(), pki)
+        .hba(&hba)
+        .password(SCRAM_USER, "TEXTsecret")
+        .password(TLS_USER, "TEXTsecret");
+    let root = format!("ssl_ca_cert = '{}'", text(&pki.certificate("root")));
+    let proxy = scenario.start(cluster, &base.clone().line(&root));
+    let told = |user: &str, name: &str, password: &str| {
+        let (certificate, key) = (text(&pki.certificate(name)), text(&pki.key(name)));
+        let environment = [
+            ("PGSSLMODE", "require"),
+            ("PGSSLCERT", &*certificate),
+            ("PGSSLKEY", &*key),
+            ("PGPASSWORD", password),
+        ];
+        let output = psql(&proxy, user, &database, &environment).output().expect("psql");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { "in".to_owned() } else { said }
+    };
+    let none = "connection requires a valid client certificate";
+    let wrong = |user: &str| format!("password authentication failed for user \"{user}\"");
+    for (user, name, password, expected) in [
+        (CLEAR_USER, "app", SECRET, "in".to_owned()),
+        (CLEAR_USER, "app", "wrong", wrong(CLEAR_USER)),
+        (CLEAR_USER, "nobody", SECRET, none.to_owned()),
+        (TLS_USER, "tls_user", SECRET, "in".to_owned()),
+        (TLS_USER, "tls_user", "wrong", wrong(TLS_USER)),
+        // The same words as for a wrong password, as in PostgreSQL.
+        (SCRAM_USER, "app", SECRET, wrong(SCRAM_USER)),
+        (SCRAM_USER, "nobody", SECRET, none.to_owned()),
+        (TRUSTED_USER, "app", "", format!("\"trust\" authentication failed for user")),
+        (TRUSTED_USER, "nobody", "", none.to_owned()),
+    ] {
+        let said = told(user, name, password);
+        assert!(said.contains(&expected), "{user} by {name}: {said}");
+    }
+    // Without an authority there is nothing to check them against.
+    let proxy = scenario.start(cluster, &base);
+    let command = psql(&proxy, CLEAR_USER, &database, &[("PGSSLMODE", "require")]);
+    let told = refused(command);
+    assert!(told.contains("if a root certificate store is available"), "{told}");
+    assert!(proxy.log().contains("this record demands client certificates"), "{}", proxy.log());
+}
+
+/// Refusals for want of TLS or of a certificate are those of PostgreSQL: the same alert, or the same
+/// code and words.
+pub fn refusals_are_postgresqls(scenario: &Scenario) {
+    let cluster = Cluster::shared();
+    let database = cluster.create_database();
+    let pki = cluster.pki();
+    let own = format!("weir_server_tls_cert = '{}'", text(&pki.certificate("cert_user")));
+    let config = encrypted(scenario.config(), pki)
+        // As in the servers' own file.
+        .hba("hostssl all cert_user 127.0.0.1/32 cert\nhost all cert_user 127.0.0.1/32 reject\n")
+        .line(&own)
+        .line(&format!("weir_server_tls_key = '{}'", text(&pki.key("cert_user"))))
+        .line(&format!("ssl_ca_cert = '{}'", text(&pki.certificate("root"))));
+    let proxy = scenario.start(cluster, &config);
+    let hello = wire::startup(wire::PROTOCOL_3_0, &[("user", CERT_USER), ("database", &database)]);
+    let both = [cluster.address(Node::Primary), proxy.address()];
+    for (name, expected) in [
+        (Some("cert_user"), None),
+        (Some("app"), Some("certificate authentication failed for user \"cert_user\"")),
+        (None, Some("connection requires a valid client certificate")),
+    ] {
+        let [of_server, of_proxy] = both.each_ref().map(|address| {
+            let mut client = RawClient::encrypted_as(address, pki, name).expect("TLS");
+            client.send(&hello);
+            client.finish_login().map(|_| ()).map_err(|fault| (fault.code, fault.message))
+        });
+        assert_eq!(of_proxy, of_server, "{name:?}");
+        let expected = expected.map(|text| ("28000".to_owned(), text.to_owned()));
+        assert_eq!(of_proxy.err(), expected, "{name:?}");
+    }
+    let [of_server, of_proxy] = both.each_ref().map(|address| {
+        let fault = RawClient::try_connect(address, CERT_USER, &database).err().expect("in clear");
+        (fault.code, fault.message.replace("pool_hba.conf", "pg_hba.conf"))
+    });
+    assert_eq!(of_proxy, of_server);
+    assert!(of_proxy.0 == "28000" && of_proxy.1.contains("no encryption"), "{of_proxy:?}");
+    for (name, alert) in [("expired", "CertificateExpired"), ("foreign", "UnknownCA")] {
+        let [of_server, of_proxy] = both.each_ref().map(|address| {
+            match RawClient::encrypted_as(address, pki, Some(name)) {
+                Err(error) => error.to_string(),
+                // Nothing is sent: it would cross the alert.
+                Ok(mut client) => {
+                    assert_eq!(client.byte(), None, "{name} was taken");
+                    client.broken.expect("an alert")
+                }
+            }
+        });
+        assert_eq!(of_proxy, of_server, "{name}");
+        assert!(of_proxy.contains(alert), "{of_proxy}");
+    }
+    // No record at all, which is what `hostssl` lines alone are for a client in clear.
+    let fault = RawClient::try_connect(&proxy.address(), APP, &database).err().expect("no record");
+    let expected = format!(
+        "no pool_hba.conf entry for host \"127.0.0.1\", user \"{APP}\", database \"{database}\", \
+         no encryption"
+    );
+    assert_eq!((&*fault.severity, &*fault.code, fault.message), ("FATAL", "28000", expected));
 }
 
 /// Servers that let a role in by TLS only, and by a certificate only.
