@@ -333,15 +333,17 @@ pub fn combinations_by_tls(scenario: &Scenario) {
                     // Nobody has shown a password: as with `trust`.
                     Encrypted::Cert => of_method(Hba::Trust),
                 };
+                // Also where the proxy knows no password, and only pretends.
+                let bound = matches!(hba, Encrypted::Method(Hba::Scram) | Encrypted::ScramFull);
                 // `asked` comes in clear, which no record is for.
                 let in_clear = asked(&proxy, user, database).err().map(|fault| fault.code);
-                let right = by_tls(&proxy, pki, user, SECRET, database);
+                let right = by_tls(&proxy, pki, user, SECRET, database, bound);
                 if right != result || in_clear.as_deref() != Some("28000") {
                     faults.push(format!("{hba:?} {entry:?} {user}: {right:?} {in_clear:?}"));
                 }
                 let is_checked = !matches!(hba, Encrypted::Method(Hba::Trust) | Encrypted::Cert);
                 if is_checked && result.is_ok() {
-                    let wrong = by_tls(&proxy, pki, user, "wrong", database);
+                    let wrong = by_tls(&proxy, pki, user, "wrong", database, bound);
                     if wrong != Err(SqlState::INVALID_PASSWORD) {
                         faults.push(format!("{hba:?} {entry:?} {user}, wrong: {wrong:?}"));
                     }
@@ -352,13 +354,15 @@ pub fn combinations_by_tls(scenario: &Scenario) {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-/// A login of psql by TLS with the role's own certificate, where SCRAM is bound to the proxy's.
+/// A login of psql by TLS with the role's own certificate; with `bound`, by SCRAM that is bound to
+/// the proxy's.
 fn by_tls(
     proxy: &Proxy,
     pki: &Pki,
     user: &str,
     password: &str,
     database: &str,
+    bound: bool,
 ) -> Result<(), SqlState> {
     let (certificate, key) = (tls::text(&pki.certificate(user)), tls::text(&pki.key(user)));
     let environment = [
@@ -366,6 +370,7 @@ fn by_tls(
         ("PGSSLCERT", &*certificate),
         ("PGSSLKEY", &*key),
         ("PGPASSWORD", password),
+        ("PGCHANNELBINDING", if bound { "require" } else { "prefer" }),
     ];
     let output = tls::psql(proxy, user, database, &environment).output();
     let output = output.unwrap_or_else(|e| panic!("psql: {e}"));

@@ -194,7 +194,7 @@ pub fn certificates_beside_passwords(scenario: &Scenario) {
         // The same words as for a wrong password, as in PostgreSQL.
         (SCRAM_USER, "app", SECRET, wrong(SCRAM_USER)),
         (SCRAM_USER, "nobody", SECRET, none.to_owned()),
-        (TRUSTED_USER, "app", "", format!("\"trust\" authentication failed for user")),
+        (TRUSTED_USER, "app", "", "\"trust\" authentication failed for user".to_owned()),
         (TRUSTED_USER, "nobody", "", none.to_owned()),
     ] {
         let said = told(user, name, password);
