@@ -361,17 +361,41 @@ fn client_certificate(
     }
 }
 
-/// Warns of records that let anybody in from elsewhere.
+/// Warns of records that let anybody in from elsewhere, that have passwords sent in clear, and that
+/// do not mean here what they say.
 pub(super) fn notices(records: &[Record]) -> Vec<Notice> {
+    let texts = |record: &Record| {
+        let open = record.method == Method::Trust
+            // Who shows a certificate of its own is somebody.
+            && record.certificate != ClientCertificate::VerifyFull
+            && reaches_beyond_this_host(record);
+        let in_clear = record.method == Method::Password
+            && record.connection != ConnectionType::HostSsl
+            && reaches_beyond_this_host(record);
+        let same_net =
+            record.address == AddressMatch::SameNet && record.connection != ConnectionType::Local;
+        [
+            open.then_some(
+                "`trust` for other hosts: whoever reaches the port becomes any of these users, \
+                 with the password that pool_passwd holds for them",
+            ),
+            in_clear.then_some(
+                "`password` for other hosts without TLS: passwords cross the network as they are; \
+                 hostssl lets in only who encrypts them",
+            ),
+            same_net.then_some(
+                "`samenet` means the addresses of this host only: the masks of its networks are not \
+                 known here; write the network as address/length",
+            ),
+        ]
+    };
     records
         .iter()
-        .filter(|record| record.method == Method::Trust && reaches_beyond_this_host(record))
-        .map(|record| Notice {
+        .flat_map(|record| texts(record).into_iter().flatten().map(move |text| (record, text)))
+        .map(|(record, text)| Notice {
             level: Level::Warning,
             origin: Some(record.origin.clone()),
-            text: "`trust` for other hosts: whoever reaches the port becomes any of these users, \
-                   with the password that pool_passwd holds for them"
-                .to_owned(),
+            text: text.to_owned(),
         })
         .collect()
 }
@@ -626,7 +650,7 @@ mod tests {
     }
 
     #[test]
-    fn trust_for_others_is_pointed_out() {
+    fn doubtful_records_are_pointed_out() {
         for (line, wanted) in [
             ("local all all trust", 0),
             ("host all all 127.0.0.1/32 trust", 0),
@@ -637,6 +661,15 @@ mod tests {
             ("host all all 10.0.0.0/8 trust", 1),
             ("host all all all trust", 1),
             ("host all all all md5", 0),
+            ("hostssl all all all trust clientcert=verify-ca", 1),
+            ("hostssl all all all trust clientcert=verify-full", 0),
+            ("host all all all password", 1),
+            ("hostnossl all all 10.0.0.0/8 password", 1),
+            ("hostssl all all all password", 0),
+            ("host all all 127.0.0.1/32 password", 0),
+            ("local all all password", 0),
+            ("host all all samenet md5", 1),
+            ("host all all samenet trust", 2),
         ] {
             assert_eq!(hba(line).notices().len(), wanted, "{line}");
         }
