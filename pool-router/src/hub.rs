@@ -31,7 +31,7 @@ use crate::auth_query::AuthOrder;
 use crate::catalogue::{
     Catalogues, Cell, Digest, Due, Learned, LearnedSet, LookupError, LookupOrder, LookupPlan,
 };
-use crate::config::{BackendHost, Settings};
+use crate::config::{BackendHost, PoolMode, Settings};
 use crate::context::Context;
 use crate::identity::{Identity, Parameter};
 use crate::ids::{ClientId, GroupId, IdentityId, NodeId, PoolKey, ServerId};
@@ -61,6 +61,9 @@ pub const MAX_IDENTITIES: usize = 10_000;
 
 /// Canonical values of client-chosen parameters that are remembered for each identity.
 const MAX_WELCOMES: usize = 64;
+
+/// The successor of a server connection is opened at most so long before its end.
+const LONGEST_RENEWAL: Duration = Duration::from_secs(30);
 
 /// What the runtime is to do.
 #[derive(Debug)]
@@ -568,19 +571,24 @@ impl<S, D: Clone> Hub<S, D> {
     }
 
     /// Asks for a connection to `node`. [`Event::Granted`] or [`Event::Refused`] comes later if
-    /// this returns `Ok(None)`.
+    /// this returns `Ok(None)`. With `passes`, also while the database is paused.
     pub(crate) fn acquire(
         &mut self,
         client: ClientId,
         key: PoolKey,
         node: NodeId,
+        passes: bool,
         now: Instant,
     ) -> Result<Option<Box<Link<S>>>, Arc<ConnectError>> {
         self.bound(node, key.group, now);
         let Some(entry) = self.nodes.get_mut(node.index()) else {
             return Err(Arc::new(ConnectError::NoSuchNode));
         };
-        let answer = entry.pool.acquire(client, key, now);
+        let answer = if passes {
+            entry.pool.acquire_in_pause(client, key, now)
+        } else {
+            entry.pool.acquire(client, key, now)
+        };
         let result = match answer {
             Acquire::Granted(server) => Ok(take_idle(entry, server)),
             Acquire::Queued => Ok(None),
@@ -963,6 +971,13 @@ fn limits(settings: &Settings) -> Limits {
         min_per_group: size(settings.min_pool_size),
         idle_timeout: settings.server_idle_timeout,
         lifetime: settings.server_lifetime,
+        lifetime_spread: settings.server_lifetime.map_or(Duration::ZERO, |life| life / 10),
+        renew_ahead: settings
+            .server_lifetime
+            .map_or(Duration::ZERO, |life| (life / 20).min(LONGEST_RENEWAL)),
+        max_clients: settings
+            .child_max_connections
+            .filter(|_| settings.pool_mode == PoolMode::Session),
         retry_initial: settings.server_retry_initial,
         retry_max: settings.server_retry_max,
         max_queue: settings.max_queue.map(size),

@@ -32,7 +32,7 @@ use std::time::Duration;
 use pgwire_core::time::Instant;
 use slab::Slab;
 
-use crate::ids::{ClientId, GroupId, IdentityId, NodeId, PoolKey, ServerId};
+use crate::ids::{ClientId, GroupId, NodeId, PoolKey, ServerId};
 use group::{Group, Waiter};
 
 /// The limits of a [`Pool`]. All are settings; see the reference of settings.
@@ -48,6 +48,13 @@ pub struct Limits {
     pub idle_timeout: Option<Duration>,
     /// A connection is not lent again once it is this old.
     pub lifetime: Option<Duration>,
+    /// What a connection's lifetime is at most shorter by: each has a share of its own.
+    pub lifetime_spread: Duration,
+    /// How long before the end of a connection in steady use its successor is opened; zero: not
+    /// before somebody needs it.
+    pub renew_ahead: Duration,
+    /// A connection that has served so many clients is not lent to another; `None`: any number.
+    pub max_clients: Option<u32>,
     /// The first pause before an unreachable node is tried again; doubles up to `retry_max`.
     pub retry_initial: Duration,
     /// The longest pause between two tries.
@@ -158,6 +165,12 @@ struct Slot {
     born: Instant,
     cancels: u32,
     epoch: u32,
+    index: u32,
+    /// Its successor was ordered.
+    renewed: bool,
+    /// Clients that it has served, and the last of them.
+    clients: u32,
+    last: Option<ClientId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +210,7 @@ pub struct Pool {
     next_ticket: u64,
     next_generation: u32,
     next_sweep: Option<Instant>,
+    next_renewal: Option<Instant>,
     /// Connections of earlier epochs are not lent again.
     epoch: u32,
     /// The node serves nobody.
@@ -233,6 +247,7 @@ impl Pool {
             next_ticket: 0,
             next_generation: 0,
             next_sweep: None,
+            next_renewal: None,
             epoch: 0,
             closed: false,
             no_minimum: false,
@@ -246,17 +261,33 @@ impl Pool {
 
     /// Asks for a connection on behalf of `client`, which must not be waiting already.
     pub fn acquire(&mut self, client: ClientId, key: PoolKey, now: Instant) -> Acquire {
+        self.acquire_as(client, key, false, now)
+    }
+
+    /// The same for what goes on in a pause ([`Pool::set_paused`]): a transaction, a login.
+    pub fn acquire_in_pause(&mut self, client: ClientId, key: PoolKey, now: Instant) -> Acquire {
+        self.acquire_as(client, key, true, now)
+    }
+
+    fn acquire_as(
+        &mut self,
+        client: ClientId,
+        key: PoolKey,
+        passes: bool,
+        now: Instant,
+    ) -> Acquire {
         if self.closed {
             return Acquire::Refused;
         }
-        let lifetime = self.limits.lifetime;
         self.ensure_group(key.group);
         let Some(group) = self.groups.get_mut(&key.group) else { return Acquire::Refused };
         group.last_identity = Some(key.identity);
         group.rejected.retain(|identity| *identity != key.identity);
         group.hold_minimum = false;
+        let held = group.paused && !passes;
         if group.waiters.is_empty()
-            && let Some(server) = take_idle(group, &self.slots, key.identity, lifetime, now)
+            && !held
+            && let Some(server) = self.take_idle(key, now)
         {
             self.activate(server, client);
             if self.unmet > 0 && !self.is_down() {
@@ -264,12 +295,14 @@ impl Pool {
             }
             return Acquire::Granted(server);
         }
-        if self.limits.max_queue.is_some_and(|most| group.waiters.len() >= most) {
+        let Some(group) = self.groups.get_mut(&key.group) else { return Acquire::Refused };
+        if !held && self.limits.max_queue.is_some_and(|most| group.waiters.len() >= most) {
             return Acquire::Full;
         }
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        group.waiters.push_back(Waiter { client, identity: key.identity, ticket, since: now });
+        let identity = key.identity;
+        group.waiters.push_back(Waiter { client, identity, ticket, since: now, passes });
         self.waiting += 1;
         self.pump(now);
         // The pump may have served or refused this client already: say so directly.
@@ -381,6 +414,8 @@ impl Pool {
         let key = slot.key;
         slot.born = now;
         let current = slot.epoch == self.epoch;
+        let renewal = self.slot(server).and_then(|slot| self.renewal(slot));
+        self.next_renewal = self.next_renewal.into_iter().chain(renewal).min();
         if let Some(group) = self.groups.get_mut(&key.group) {
             group.opened(key.identity);
             group.rejected.retain(|identity| *identity != key.identity);
@@ -418,7 +453,8 @@ impl Pool {
                         }
                     } else {
                         let identity = key.identity;
-                        self.waiting -= group.refuse(&mut self.orders, |other| other == identity);
+                        self.waiting -= group
+                            .refuse(&mut self.orders, |other, held| other == identity && !held);
                     }
                 }
             }
@@ -456,7 +492,8 @@ impl Pool {
             Health::Down { retry_at, probing: None, .. } => Some(retry_at),
             Health::Down { .. } | Health::Up => None,
         };
-        retry.into_iter().chain(self.next_sweep).chain(self.reserve_at()).min()
+        let times = retry.into_iter().chain(self.next_sweep).chain(self.next_renewal);
+        times.chain(self.reserve_at()).min()
     }
 
     /// Whether the node is known to be unreachable.
@@ -488,6 +525,11 @@ impl Pool {
         first.map(|waiter| now.saturating_since(waiter.since)).max()
     }
 
+    fn slot(&self, server: ServerId) -> Option<&Slot> {
+        let slot = self.slots.get(usize::try_from(server.index).ok()?)?;
+        (server.node == self.node && slot.generation == server.generation).then_some(slot)
+    }
+
     fn slot_mut(&mut self, server: ServerId) -> Option<&mut Slot> {
         if server.node != self.node {
             return None;
@@ -499,27 +541,43 @@ impl Pool {
     fn activate(&mut self, server: ServerId, client: ClientId) {
         if let Some(slot) = self.slot_mut(server) {
             slot.state = State::Active { client };
+            if slot.last.replace(client) != Some(client) {
+                slot.clients = slot.clients.saturating_add(1);
+            }
         }
     }
 
     fn make_idle(&mut self, server: ServerId, now: Instant) {
         let over_node = self.slots.len() > self.limits.per_node || self.closed;
-        let (epoch, lifetime) = (self.epoch, self.limits.lifetime);
+        let (epoch, most) = (self.epoch, self.limits.max_clients);
         let Some(slot) = self.slot_mut(server) else { return };
         slot.state = State::Idle { since: now };
         let key = slot.key;
-        let too_old = slot.epoch != epoch
-            || lifetime.is_some_and(|limit| now.saturating_since(slot.born) >= limit);
+        let worn = slot.epoch != epoch || most.is_some_and(|most| slot.clients >= most);
+        let end = self.slot(server).and_then(|slot| self.end(slot));
+        let too_old = worn || end.is_some_and(|end| now >= end);
         let expires = self.expiry(server, now);
         let Some(group) = self.groups.get_mut(&key.group) else { return };
         group.idle.push(server);
         let vacated = group.is_vacated(now) && group.waiters.is_empty();
         let over_group = group.total > group.bounds.size + group.bounds.reserve;
-        if over_node || too_old || over_group || vacated || self.is_over_share(key.group) {
+        if over_node || over_group || vacated || self.is_over_share(key.group) {
             self.close(server);
+        } else if too_old {
+            self.close_old(server, now);
         } else if let Some(at) = expires {
             self.next_sweep = Some(self.next_sweep.map_or(at, |sweep| sweep.min(at)));
         }
+    }
+
+    /// The most recently used idle connection of an identity that may still be lent.
+    fn take_idle(&mut self, key: PoolKey, now: Instant) -> Option<ServerId> {
+        let idle = &self.groups.get(&key.group)?.idle;
+        let at = idle.iter().rposition(|server| {
+            self.slot(*server)
+                .is_some_and(|slot| slot.key == key && self.end(slot).is_none_or(|end| now < end))
+        })?;
+        Some(self.groups.get_mut(&key.group)?.idle.remove(at))
     }
 
     /// Orders an idle connection closed.
@@ -569,6 +627,10 @@ impl Pool {
             born: now,
             cancels: 0,
             epoch,
+            index,
+            renewed: false,
+            clients: 0,
+            last: None,
         });
         self.ensure_group(key.group);
         let none = self.no_minimum;
@@ -628,7 +690,8 @@ impl Pool {
         let (slots, orders) = (&self.slots, &mut self.orders);
         for (id, group) in &mut self.groups {
             let mut last = None;
-            self.waiting -= group.refuse(orders, |identity| match last {
+            self.waiting -= group.refuse(orders, |identity, held| match last {
+                _ if held => false,
                 Some((known, hopeless)) if known == identity => hopeless,
                 _ => {
                     let hopeless = !lives(slots, PoolKey { group: *id, identity });
@@ -680,7 +743,6 @@ impl Pool {
 
     /// Serves the waiters of a group, from the head on.
     fn pump_group(&mut self, id: GroupId, now: Instant) {
-        let lifetime = self.limits.lifetime;
         // Nothing is opened for those behind a waiter for whom nothing can be.
         let mut only_idle = self.is_down();
         let mut at = 0;
@@ -690,20 +752,27 @@ impl Pool {
             if only_idle && group.idle.is_empty() {
                 return;
             }
+            if group.paused && !waiter.passes {
+                at += 1;
+                continue;
+            }
             let identity = waiter.identity;
-            if let Some(server) = take_idle(group, &self.slots, identity, lifetime, now) {
-                group.waiters.remove(at);
+            let key = PoolKey { group: id, identity };
+            if let Some(server) = self.take_idle(key, now) {
+                if let Some(group) = self.groups.get_mut(&id) {
+                    group.waiters.remove(at);
+                }
                 self.waiting -= 1;
                 self.activate(server, waiter.client);
                 self.orders.push_back(Order::Hand { server, client: waiter.client });
                 continue;
             }
+            let Some(group) = self.groups.get(&id) else { return };
             if !only_idle {
                 let ahead = group.waiters.iter().take(at).filter(|w| w.identity == identity);
                 let opening = group.opening.iter().filter(|other| **other == identity);
                 let under_way = ahead.count() < opening.count();
                 let rejected = group.rejected.contains(&identity);
-                let key = PoolKey { group: id, identity };
                 if under_way {
                     // One is being opened for this waiter.
                 } else if rejected && self.is_alive(key)
@@ -729,6 +798,7 @@ impl Pool {
             && group.total < group.minimum(none)
             && !group.hold_minimum
             && !group.is_vacated(now)
+            && !group.paused
             && let Some(identity) = group.last_identity
         {
             self.connect(PoolKey { group: id, identity }, now);
@@ -798,23 +868,6 @@ impl Pool {
 
 /// Groups without connections or waiters are forgotten beyond this many.
 const MAX_QUIET_GROUPS: usize = 1_024;
-
-/// The most recently used idle connection of an identity that may still be lent.
-fn take_idle(
-    group: &mut Group,
-    slots: &Slab<Slot>,
-    identity: IdentityId,
-    lifetime: Option<Duration>,
-    now: Instant,
-) -> Option<ServerId> {
-    let at = group.idle.iter().rposition(|server| {
-        usize::try_from(server.index).ok().and_then(|index| slots.get(index)).is_some_and(|slot| {
-            let age = now.saturating_since(slot.born);
-            slot.key.identity == identity && lifetime.is_none_or(|limit| age < limit)
-        })
-    })?;
-    Some(group.idle.remove(at))
-}
 
 /// Whether a connection of this identity exists that is, or will be, of use without opening it.
 fn lives(slots: &Slab<Slot>, key: PoolKey) -> bool {

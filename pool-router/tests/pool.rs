@@ -19,6 +19,9 @@ const LIMITS: Limits = Limits {
     min_per_group: 0,
     idle_timeout: None,
     lifetime: None,
+    lifetime_spread: Duration::ZERO,
+    renew_ahead: Duration::ZERO,
+    max_clients: None,
     retry_initial: Duration::from_secs(1),
     retry_max: Duration::from_secs(4),
     max_queue: None,
@@ -297,6 +300,110 @@ fn a_database_is_left_and_stays_so_for_a_while() {
     let fourth = open(&mut pool, 4, A, at(6));
     pool.release(fourth, Outcome::Reuse, at(6));
     assert_eq!(orders(&mut pool), []);
+}
+
+#[test]
+fn one_in_use_has_a_successor_before_its_end() {
+    let seconds = Duration::from_secs;
+    let lifetime = Some(seconds(100));
+    let mut pool = pool(Limits { lifetime, renew_ahead: seconds(10), ..LIMITS });
+    let old = open(&mut pool, 1, A, at(0));
+    assert_eq!(pool.poll_timeout(), Some(at(90)));
+    pool.handle_timeout(at(90));
+    let new = ordered(&mut pool);
+    pool.connected(new, at(91));
+    pool.release(old, Outcome::Reuse, at(100));
+    assert_eq!(orders(&mut pool), [Order::Close(old)]);
+    assert_eq!(pool.acquire(client(2), A, at(100)), Acquire::Granted(new));
+    // One that nobody uses has none.
+    pool.release(new, Outcome::Reuse, at(101));
+    pool.handle_timeout(at(181));
+    pool.handle_timeout(at(191));
+    assert_eq!(orders(&mut pool), [Order::Close(new)]);
+    assert_eq!(pool.poll_timeout(), None);
+}
+
+#[test]
+fn where_there_is_no_room_a_successor_follows_at_the_end() {
+    let seconds = Duration::from_secs;
+    let limits =
+        Limits { per_group: 1, lifetime: Some(seconds(100)), renew_ahead: seconds(10), ..LIMITS };
+    let mut pool = pool(limits);
+    let old = open(&mut pool, 1, A, at(0));
+    pool.handle_timeout(at(90));
+    assert_eq!(orders(&mut pool), []);
+    pool.release(old, Outcome::Reuse, at(100));
+    let orders = orders(&mut pool);
+    assert!(
+        matches!(orders.as_slice(), [Order::Close(it), Order::Connect { key: A, .. }] if *it == old),
+        "{orders:?}"
+    );
+}
+
+#[test]
+fn those_that_came_together_do_not_end_together() {
+    let seconds = Duration::from_secs;
+    let limits = Limits {
+        per_group: 8,
+        per_node: 8,
+        lifetime: Some(seconds(1_000)),
+        lifetime_spread: seconds(100),
+        ..LIMITS
+    };
+    let mut pool = pool(limits);
+    let servers: Vec<_> = (0..8).map(|who| open(&mut pool, who, A, at(0))).collect();
+    for server in servers {
+        pool.release(server, Outcome::Reuse, at(0));
+    }
+    let mut ends = Vec::new();
+    while let Some(now) = pool.poll_timeout() {
+        pool.handle_timeout(now);
+        ends.extend(orders(&mut pool).iter().map(|_| now));
+    }
+    assert_eq!(ends.len(), 8);
+    ends.dedup();
+    assert!(ends.len() > 4, "{ends:?}");
+    assert!(ends.iter().all(|end| (at(900)..=at(1_000)).contains(end)), "{ends:?}");
+}
+
+#[test]
+fn a_connection_serves_so_many_clients() {
+    let mut pool = pool(Limits { max_clients: Some(2), ..LIMITS });
+    let server = open(&mut pool, 1, A, at(0));
+    for who in [1, 1, 2] {
+        pool.release(server, Outcome::Reuse, at(1));
+        assert_eq!(pool.acquire(client(who), A, at(1)), Acquire::Granted(server));
+    }
+    pool.release(server, Outcome::Reuse, at(1));
+    assert_eq!(orders(&mut pool), [Order::Close(server)]);
+}
+
+#[test]
+fn a_pause_keeps_the_places_in_the_queue() {
+    let mut pool = pool(Limits { per_group: 1, ..LIMITS });
+    let server = open(&mut pool, 1, A, at(0));
+    assert_eq!(pool.acquire(client(2), A, at(0)), Acquire::Queued);
+    pool.set_paused(A.group, true, at(0));
+    pool.release(server, Outcome::Reuse, at(0));
+    assert_eq!(orders(&mut pool), [], "nobody is served");
+    assert_eq!(pool.acquire(client(3), A, at(1)), Acquire::Queued);
+    // A transaction goes on to its end.
+    assert_eq!(pool.acquire_in_pause(client(4), A, at(1)), Acquire::Granted(server));
+    pool.release(server, Outcome::Discard, at(1));
+    assert_eq!(orders(&mut pool), []);
+    assert_eq!(pool.acquire_in_pause(client(5), A, at(1)), Acquire::Queued);
+    let server = ordered(&mut pool);
+    // What happens to the node is no matter of those who are held up.
+    pool.connect_failed(server, FailureKind::Unreachable, at(1));
+    assert_eq!(orders(&mut pool), [Order::Refuse(client(5))]);
+    assert_eq!(pool.oldest_wait(at(3)), Some(Duration::from_secs(3)));
+    pool.handle_timeout(at(2));
+    let server = ordered(&mut pool);
+    pool.connected(server, at(2));
+    pool.set_paused(A.group, false, at(3));
+    assert_eq!(orders(&mut pool), [Order::Hand { server, client: client(2) }]);
+    pool.release(server, Outcome::Reuse, at(3));
+    assert_eq!(orders(&mut pool), [Order::Hand { server, client: client(3) }]);
 }
 
 #[test]

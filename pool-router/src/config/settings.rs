@@ -280,8 +280,8 @@ pub struct Settings {
     pub database_overrides: Vec<Override>,
     /// What differs for single users, likewise.
     pub user_overrides: Vec<Override>,
-    /// How long a server connection may be unused. Is `connection_life_time` where the file sets
-    /// only that.
+    /// How long a server connection may be unused. Is the shorter of `connection_life_time` and
+    /// `child_life_time` where the file sets only those.
     pub server_idle_timeout: Option<Duration>,
     /// How old a server connection may grow.
     pub server_lifetime: Option<Duration>,
@@ -555,6 +555,7 @@ impl Settings {
             "raw" => ClusteringMode::Raw,
             _ => ClusteringMode::StreamingReplication,
         };
+        let child_life_time = v.limit("child_life_time", None);
         let connection_life_time = v.limit("connection_life_time", None);
         Self {
             listen_addresses: v
@@ -611,7 +612,7 @@ impl Settings {
             connection_cache: v.bool("connection_cache"),
             num_init_children,
             max_pool,
-            child_life_time: v.limit("child_life_time", None),
+            child_life_time,
             child_max_connections: Some(v.int("child_max_connections", None)).filter(|n| *n != 0),
             connection_life_time,
             client_idle_limit: v.limit("client_idle_limit", None),
@@ -642,12 +643,13 @@ impl Settings {
                 .filter(|n| *n != 0),
             database_overrides: overrides(&v.list("weir_database_overrides")),
             user_overrides: overrides(&v.list("weir_user_overrides")),
-            server_idle_timeout: if v.is_set("connection_life_time")
-                && !v.is_set("weir_server_idle_timeout")
+            server_idle_timeout: if v.is_set("weir_server_idle_timeout")
+                || !(v.is_set("connection_life_time") || v.is_set("child_life_time"))
             {
-                connection_life_time
-            } else {
                 v.limit("weir_server_idle_timeout", None)
+            } else {
+                let of_child = child_life_time.filter(|_| v.is_set("child_life_time"));
+                connection_life_time.into_iter().chain(of_child).min()
             },
             server_lifetime: if pool_mode == PoolMode::Session && !v.is_set("weir_server_lifetime")
             {

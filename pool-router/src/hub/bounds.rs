@@ -47,10 +47,11 @@ impl<S, D: Clone> Hub<S, D> {
         if let Some(entry) = self.nodes.get_mut(node.index()) {
             entry.pool.set_bounds(group, bounds, now);
         }
+        self.tell_pools_paused(Some(group), now);
     }
 
-    /// Tells all pools, after the settings have changed.
-    pub(super) fn bound_all(&mut self, now: Instant) {
+    /// Tells all pools, after the settings have changed; [`crate::pool::Pool::enforce`] follows.
+    pub(super) fn bound_all(&mut self) {
         let groups: Vec<GroupId> = self.groups.values().copied().collect();
         for group in groups {
             let Some(bounds) = self.bounds_of(group) else { continue };
@@ -58,10 +59,7 @@ impl<S, D: Clone> Hub<S, D> {
                 if let Some(entry) = self.nodes.get_mut(index)
                     && entry.pool.has_group(group)
                 {
-                    entry.pool.set_bounds(group, bounds, now);
-                    if let Ok(index) = u16::try_from(index) {
-                        self.carry_out(NodeId(index));
-                    }
+                    entry.pool.replace_bounds(group, bounds);
                 }
             }
         }

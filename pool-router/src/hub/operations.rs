@@ -22,6 +22,10 @@ pub(super) struct Paused {
 }
 
 impl Paused {
+    fn is_empty(&self) -> bool {
+        !self.all && self.databases.is_empty()
+    }
+
     pub(super) fn contains(&self, database: &[u8]) -> bool {
         self.all || self.databases.contains(database)
     }
@@ -32,20 +36,22 @@ impl<S, D: Clone> Hub<S, D> {
     /// transactions go on to their end. When [`Hub::pausing`] is 0, no server is in a transaction or
     /// has anything to do for a client.
     ///
-    /// Clients keep their connections to the proxy and may log in. How long a statement waits for the
-    /// end of the pause has no limit; its place in a queue for servers is lost.
-    pub fn pause(&mut self, database: Option<&[u8]>) {
+    /// Clients keep their connections to the proxy and may log in. Statements keep their places in the
+    /// queues for servers, and those that come take theirs behind them; each waits for as long as
+    /// `weir_query_wait_timeout` lets it.
+    pub fn pause(&mut self, database: Option<&[u8]>, now: Instant) {
         match database {
             None => self.paused.all = true,
             Some(name) => {
                 self.paused.databases.insert(name.into());
             }
         }
+        self.tell_pools_paused(None, now);
         self.tell_whether_paused();
     }
 
     /// RESUME: what was paused goes on; `None`: everything.
-    pub fn resume(&mut self, database: Option<&[u8]>) {
+    pub fn resume(&mut self, database: Option<&[u8]>, now: Instant) {
         match database {
             None => self.paused = Paused::default(),
             Some(name) => {
@@ -53,6 +59,29 @@ impl<S, D: Clone> Hub<S, D> {
             }
         }
         self.tell_whether_paused();
+        self.tell_pools_paused(None, now);
+    }
+
+    /// Tells the pools which of their groups are paused: all, or this one.
+    pub(super) fn tell_pools_paused(&mut self, only: Option<GroupId>, now: Instant) {
+        if only.is_some() && self.paused.is_empty() {
+            return;
+        }
+        let those = self.groups.iter().filter(|(_, group)| only.is_none_or(|it| it == **group));
+        let those: Vec<(GroupId, bool)> =
+            those.map(|((_, database), group)| (*group, self.paused.contains(database))).collect();
+        for index in 0..self.nodes.len() {
+            for (group, paused) in &those {
+                if let Some(node) = self.nodes.get_mut(index)
+                    && node.pool.has_group(*group)
+                {
+                    node.pool.set_paused(*group, *paused, now);
+                }
+            }
+            if let Ok(index) = u16::try_from(index) {
+                self.carry_out(NodeId(index));
+            }
+        }
     }
 
     /// How many clients of paused databases still have something under way on a server.

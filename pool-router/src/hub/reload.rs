@@ -48,9 +48,7 @@ impl<S, D: Clone> Hub<S, D> {
         }
         self.context = context;
         self.settings = new.clone();
-        self.bound_all(now);
         self.reload_nodes(&old, &new, now);
-        self.bound_all(now);
         self.catalogues.reload(&new, !old.nodes().eq(new.nodes()), now);
         self.order_lookups(now);
         self.commands.extend(self.asking.take_link().map(Command::Close));
@@ -67,6 +65,11 @@ impl<S, D: Clone> Hub<S, D> {
     }
 
     fn reload_nodes(&mut self, old: &Settings, new: &Settings, now: Instant) {
+        // All limits are in force before any pool acts on one of them.
+        for node in &mut self.nodes {
+            node.pool.replace_limits(limits(new));
+        }
+        self.bound_all();
         for (index, backend) in new.backends.iter().enumerate() {
             let Ok(id) = u16::try_from(index).map(NodeId) else { return };
             let Some(node) = self.nodes.get_mut(index) else {
@@ -84,7 +87,7 @@ impl<S, D: Clone> Hub<S, D> {
                 if was_removed {
                     node.pool.reopen();
                 }
-                node.pool.set_limits(limits(new), now);
+                node.pool.enforce(now);
                 if was_removed || moved {
                     node.last_error = None;
                     node.pool.reconnect(now);

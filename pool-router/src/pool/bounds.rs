@@ -25,9 +25,17 @@ impl Pool {
     /// Other bounds hold for a group from now on.
     pub fn set_bounds(&mut self, id: GroupId, bounds: Bounds, now: Instant) {
         self.ensure_group(id);
-        let Some(group) = self.groups.get_mut(&id) else { return };
+        if self.replace_bounds(id, bounds) {
+            self.trim();
+            self.pump(now);
+        }
+    }
+
+    /// The same for a group that is known, if [`Pool::enforce`] follows. Returns whether they differ.
+    pub fn replace_bounds(&mut self, id: GroupId, bounds: Bounds) -> bool {
+        let Some(group) = self.groups.get_mut(&id) else { return false };
         if group.bounds == bounds {
-            return;
+            return false;
         }
         group.bounds = bounds;
         self.has_reserves = self.groups.values().any(|group| group.bounds.reserve > 0);
@@ -38,8 +46,7 @@ impl Pool {
                 *self.shares.entry(share.id).or_default() += group.total;
             }
         }
-        self.trim();
-        self.pump(now);
+        true
     }
 
     /// Whether one more connection may be opened beside those that are being opened.

@@ -14,6 +14,8 @@ pub(super) struct Waiter {
     pub(super) identity: IdentityId,
     pub(super) ticket: u64,
     pub(super) since: Instant,
+    /// It is served in a pause.
+    pub(super) passes: bool,
 }
 
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(super) struct Group {
     pub(super) rejected: Vec<IdentityId>,
     /// The last identity was rejected: its minimum waits until somebody asks again.
     pub(super) hold_minimum: bool,
+    /// Only waiters that pass are served.
+    pub(super) paused: bool,
     /// Until then nothing is kept open that nobody uses.
     pub(super) vacated: Option<Instant>,
 }
@@ -46,6 +50,7 @@ impl Group {
             last_identity: None,
             rejected: Vec::new(),
             hold_minimum: false,
+            paused: false,
             vacated: None,
         }
     }
@@ -80,15 +85,16 @@ impl Group {
         }
     }
 
-    /// Refuses the waiters of some identities. Returns how many.
+    /// Refuses the waiters of some identities, and those that a pause holds up or not. Returns how
+    /// many.
     pub(super) fn refuse(
         &mut self,
         orders: &mut VecDeque<Order>,
-        mut whom: impl FnMut(IdentityId) -> bool,
+        mut whom: impl FnMut(IdentityId, bool) -> bool,
     ) -> usize {
-        let before = self.waiters.len();
+        let (before, paused) = (self.waiters.len(), self.paused);
         self.waiters.retain(|waiter| {
-            let refused = whom(waiter.identity);
+            let refused = whom(waiter.identity, paused && !waiter.passes);
             if refused {
                 orders.push_back(Order::Refuse(waiter.client));
             }

@@ -1,9 +1,11 @@
 //! What is done to a pool from time to time: probes, closing what is old, other limits, closing down.
 
+use std::time::Duration;
+
 use pgwire_core::time::Instant;
 
-use super::{Health, Limits, Pool, State};
-use crate::ids::{GroupId, ServerId};
+use super::{Health, Limits, Pool, Slot, State};
+use crate::ids::{GroupId, PoolKey, ServerId};
 
 impl Pool {
     /// Probes a node that is down and closes what has been idle or has lived too long.
@@ -28,6 +30,9 @@ impl Pool {
                 self.pump(now);
             }
         }
+        if self.next_renewal.is_some_and(|at| now >= at) {
+            self.renew(now);
+        }
         if self.reserve_at().is_some_and(|at| now >= at) {
             self.reserves_seen = now;
             self.pump(now);
@@ -40,6 +45,12 @@ impl Pool {
 
     /// Takes new limits. Connections above them are closed when they are free.
     pub fn set_limits(&mut self, limits: Limits, now: Instant) {
+        self.replace_limits(limits);
+        self.enforce(now);
+    }
+
+    /// The same, if [`Pool::enforce`] follows.
+    pub fn replace_limits(&mut self, limits: Limits) {
         let before = self.default_bounds();
         self.limits = limits;
         let after = self.default_bounds();
@@ -47,9 +58,118 @@ impl Pool {
             group.bounds = after;
         }
         self.count_unmet();
+    }
+
+    /// Acts on limits and bounds that were replaced.
+    pub fn enforce(&mut self, now: Instant) {
         self.trim();
         self.next_sweep = Some(now);
+        self.next_renewal = Some(now);
         self.pump(now);
+    }
+
+    /// PAUSE of a group, and its end: only those who have asked with [`Pool::acquire_in_pause`] are
+    /// served meanwhile; the others keep their places.
+    pub fn set_paused(&mut self, id: GroupId, paused: bool, now: Instant) {
+        self.ensure_group(id);
+        if let Some(group) = self.groups.get_mut(&id)
+            && group.paused != paused
+        {
+            group.paused = paused;
+            self.pump(now);
+        }
+    }
+
+    /// When a successor for a connection is to be opened, if it is used then.
+    pub(super) fn renewal(&self, slot: &Slot) -> Option<Instant> {
+        let ahead = self.limits.renew_ahead;
+        (!ahead.is_zero() && !slot.renewed).then_some(())?;
+        let after = self.life(slot)?.checked_sub(ahead)?;
+        Some(slot.born + after)
+    }
+
+    /// When a connection is too old to be lent. Each has an end of its own, so that those that came
+    /// together do not go together.
+    pub(super) fn end(&self, slot: &Slot) -> Option<Instant> {
+        Some(slot.born + self.life(slot)?)
+    }
+
+    fn life(&self, slot: &Slot) -> Option<Duration> {
+        const PARTS: u32 = 256;
+        // An odd factor spreads numbers that follow each other.
+        let part = slot.generation.wrapping_mul(0x9E37_79B9) >> 24;
+        let shorter = self.limits.lifetime_spread.saturating_mul(part) / PARTS;
+        Some(self.limits.lifetime?.saturating_sub(shorter))
+    }
+
+    /// Whether a connection is in steady use.
+    fn is_in_use(&self, slot: &Slot, now: Instant) -> bool {
+        match slot.state {
+            State::Active { .. } | State::Cooling => true,
+            State::Idle { since } => now.saturating_since(since) < self.limits.renew_ahead,
+            State::Connecting => false,
+        }
+    }
+
+    /// Opens successors for connections in use that are about to end, as far as there is room.
+    fn renew(&mut self, now: Instant) {
+        let mut due = Vec::new();
+        let mut next: Option<Instant> = None;
+        for (_, slot) in &self.slots {
+            if slot.state == State::Connecting || slot.epoch != self.epoch {
+                continue;
+            }
+            let Some(at) = self.renewal(slot) else { continue };
+            if at > now {
+                next = Some(next.map_or(at, |next| next.min(at)));
+            } else if self.is_in_use(slot, now) {
+                let id =
+                    ServerId { node: self.node, index: slot.index, generation: slot.generation };
+                due.push((id, slot.key));
+            }
+        }
+        self.next_renewal = next;
+        for (server, key) in due {
+            if self.may_renew(key, now) {
+                if let Some(slot) = self.slot_mut(server) {
+                    slot.renewed = true;
+                }
+                self.connect(key, now);
+            }
+        }
+    }
+
+    /// Whether a successor may be opened on the pool's own account.
+    fn may_renew(&self, key: PoolKey, now: Instant) -> bool {
+        let group = self.groups.get(&key.group).is_some_and(|group| {
+            group.total < group.bounds.size
+                && group.waiters.is_empty()
+                && !group.hold_minimum
+                && !group.paused
+                && !group.is_vacated(now)
+        });
+        group
+            && self.slots.len() < self.limits.per_node
+            && self.full_share(key.group).is_none()
+            && self.may_log_in()
+            && !self.is_down()
+            && !self.closed
+            && !self.no_minimum
+    }
+
+    /// Closes an idle connection whose time is over; where there was no room for a successor before,
+    /// there is now.
+    pub(super) fn close_old(&mut self, server: ServerId, now: Instant) {
+        let Some(slot) = self.slot_mut(server) else { return };
+        let (key, renewed, current) = (slot.key, slot.renewed, slot.epoch);
+        let used = match self.slots.get(usize::try_from(server.index).unwrap_or(usize::MAX)) {
+            Some(slot) => self.is_in_use(slot, now),
+            None => false,
+        };
+        self.close(server);
+        if used && !renewed && current == self.epoch && self.may_renew(key, now) {
+            self.connect(key, now);
+        }
     }
 
     /// Closes everything that is idle, and forgets to keep a minimum.
@@ -68,7 +188,7 @@ impl Pool {
         let slot = self.slots.get(usize::try_from(server.index).ok()?)?;
         let State::Idle { since } = slot.state else { return None };
         let idle = self.limits.idle_timeout.map(|limit| since + limit).filter(|at| *at > now);
-        let life = self.limits.lifetime.map(|limit| slot.born + limit);
+        let life = self.end(slot);
         match (idle, life) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -86,10 +206,7 @@ impl Pool {
                     continue;
                 };
                 let State::Idle { since } = slot.state else { continue };
-                let old = self
-                    .limits
-                    .lifetime
-                    .is_some_and(|limit| now.saturating_since(slot.born) >= limit);
+                let old = self.end(slot).is_some_and(|end| now >= end);
                 let idle = self
                     .limits
                     .idle_timeout
@@ -101,7 +218,7 @@ impl Pool {
             }
         }
         for server in due {
-            self.close(server);
+            self.close_old(server, now);
         }
         self.next_sweep = self
             .groups
@@ -180,7 +297,7 @@ impl Pool {
         self.closed = true;
         self.health = Health::Up;
         for group in self.groups.values_mut() {
-            self.waiting -= group.refuse(&mut self.orders, |_| true);
+            self.waiting -= group.refuse(&mut self.orders, |_, _| true);
         }
         let idle: Vec<ServerId> = self.groups.values().flat_map(|g| g.idle.clone()).collect();
         for server in idle {

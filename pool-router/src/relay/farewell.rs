@@ -5,6 +5,7 @@ use pgwire_core::pipeline::{Disposition, Request, Token};
 use pgwire_core::time::Instant;
 use pgwire_core::txn::TransactionStatus;
 
+use super::pause::Pause;
 use super::{FLUSH_TIMEOUT, Phase, RESET_TIMEOUT, Relay, Timer};
 use crate::hub::Hub;
 use crate::link::Link;
@@ -118,6 +119,11 @@ impl<S> Relay<S> {
             let commands = self.reset_commands(&link);
             if commands.is_empty() {
                 self.wants.release.push(link);
+                continue;
+            }
+            if self.pause == Pause::Resting {
+                // The hub takes it that nothing runs.
+                self.wants.retire.push(link);
                 continue;
             }
             let mut link = link;

@@ -680,7 +680,7 @@ impl<S> Relay<S> {
         if let (Some(node), Some(key)) = (self.wants.acquire.take(), self.pool_key)
             && !self.stands_in(hub, node, key)
         {
-            match hub.acquire(self.id, key, node, now) {
+            match hub.acquire(self.id, key, node, !self.can_be_held(), now) {
                 Ok(Some(link)) => self.on_event(Event::Granted(link), now),
                 Ok(None) => self.start_waiting(node, now),
                 Err(error) => {
@@ -949,6 +949,9 @@ impl<S> Relay<S> {
                 self.adopt_when_idle();
             }
             self.rest();
+            if self.is_held() && self.session.head.is_some() {
+                self.set_wait_timers(now);
+            }
             if self.timer.is_none()
                 && self.pause == Pause::Off
                 && let Some(limit) = self.idle_limit
@@ -991,13 +994,27 @@ impl<S> Relay<S> {
             Timer::LoginFailed => self.say_login_failed(),
             Timer::QueueNotice(refuse) => {
                 self.timer = refuse.map(|at| (at, Timer::QueueWait));
-                self.tell_notice(
-                    "waiting for a server connection: all that there may be are in use",
-                );
+                self.tell_notice(if self.is_held() {
+                    "waiting for the end of a pause"
+                } else {
+                    "waiting for a server connection: all that there may be are in use"
+                });
             }
             Timer::QueueWait => {
-                let Some(node) = self.waiting.take() else { return };
-                self.wants.withdraw = Some(node);
+                let held = self.is_held();
+                match self.waiting.take() {
+                    Some(node) => self.wants.withdraw = Some(node),
+                    None if held => {}
+                    None => return,
+                }
+                if held {
+                    self.refuse_statement(
+                        SqlState::TOO_MANY_CONNECTIONS,
+                        "the pause has not ended within weir_query_wait_timeout",
+                        None,
+                    );
+                    return;
+                }
                 self.refuse_statement(
                     SqlState::TOO_MANY_CONNECTIONS,
                     "no server connection came free within weir_query_wait_timeout",

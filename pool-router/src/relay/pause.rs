@@ -20,16 +20,14 @@ impl<S> Relay<S> {
     pub(super) fn on_pause(&mut self, paused: bool) {
         if !paused {
             self.pause = Pause::Off;
+            if self.waiting.is_none() {
+                self.stop_wait_timers();
+            }
             return;
         }
         self.pause = Pause::Pausing;
-        if matches!(self.phase, Phase::Ready) && self.is_held() {
-            // Its statement waits for the end of the pause, and not for a server.
-            if let Some(node) = self.waiting.take() {
-                self.wants.withdraw = Some(node);
-            }
-            self.wants.acquire = None;
-            self.stop_wait_timers();
+        if self.can_be_held() && self.active.is_some() {
+            // A server that it was just given for a statement is not kept for it.
             self.session.chosen = None;
         }
         self.rest();
@@ -38,7 +36,12 @@ impl<S> Relay<S> {
     /// Whether the statement at the head of the input has to wait for the end of a pause. One that is
     /// sent behind others that were not answered yet waits too: they may be the end.
     pub(super) fn is_held(&self) -> bool {
-        self.pause != Pause::Off
+        self.pause != Pause::Off && self.can_be_held()
+    }
+
+    /// Whether it would have to: nothing that must go on to its end is under way.
+    pub(super) fn can_be_held(&self) -> bool {
+        matches!(self.phase, Phase::Ready)
             && matches!(self.session.transaction.block(), Block::Closed | Block::Deferred)
             && !self.session.in_batch
             && !self.session.healing
@@ -56,8 +59,8 @@ impl<S> Relay<S> {
         if self.pause == Pause::Pausing
             && is_here
             && self.is_at_rest()
-            && self.waiting.is_none()
-            && self.wants.acquire.is_none()
+            // Nobody is given a server that only waits for one.
+            && (self.can_be_held() || self.waiting.is_none() && self.wants.acquire.is_none())
         {
             self.pause = Pause::Resting;
             self.wants.rest = true;

@@ -21,7 +21,7 @@ impl<S> Relay<S> {
     /// Sees to it that the active link is the one for a statement or batch of `len` bytes with this
     /// demand.
     pub(super) fn place(&mut self, demand: Demand, len: usize) -> Step {
-        if self.is_held() {
+        if self.is_held() && (self.active.is_some() || !self.parked.is_empty()) {
             return Step::Hold;
         }
         let primary = self.context.settings.primary_node();

@@ -908,11 +908,11 @@ impl World {
                 self.obey();
             }
             Fault::Pause => {
-                self.hub.pause(None);
+                self.hub.pause(None, self.net.now);
                 self.obey();
             }
             Fault::Resume => {
-                self.hub.resume(None);
+                self.hub.resume(None, self.net.now);
                 self.obey();
             }
             Fault::Reconnect => {

@@ -61,12 +61,14 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "The same for single users; what is said of a user beats what is said of the database.";
     "weir_server_idle_timeout" Global, S, "600", Reload, Verdict::Honoured,
     "A server connection unused for so long is closed. 0: never. Where only \
-     connection_life_time is set, that value holds.";
+     connection_life_time or child_life_time is set, the shorter of them holds.";
     "weir_server_lifetime" Global, S, "3600", Reload, Verdict::Honoured,
-    "A server connection older than this is closed when it next becomes idle. 0: never. Where it \
-     is not set and weir_pool_mode is session: never.";
+    "A server connection older than this is closed when it next becomes idle; each up to a tenth \
+     sooner, so that not all end at once. One in steady use has a successor before. 0: never. Where \
+     it is not set and weir_pool_mode is session: never.";
     "weir_server_login_timeout" Global, S, "15", Reload, Verdict::Honoured,
-    "How long connecting and logging in to a server may take. 0: for ever.";
+    "How long connecting and logging in to a server may take; connecting alone, also to single nodes: \
+     connect_timeout. 0: for ever.";
     "weir_server_retry_initial" Global, retry(), "200", Reload, Verdict::Honoured,
     "The pause after a failed connection to a server; it doubles with each failure.";
     "weir_server_retry_max" Global, retry(), "5000", Reload, Verdict::Honoured,

@@ -123,12 +123,17 @@ pub(super) static TABLE: &[Parameter] = rows! {
     Verdict::Mapped("times num_init_children it bounds the server connections per node"),
     "Times num_init_children: the bound of server connections per node, unless \
      weir_max_server_connections is set.";
-    "child_life_time" Global, S, "300", Restart, ignored(STATIC),
-    "In Pgpool-II an idle process ends after this, which closes its server connections. 0: never.";
-    "child_max_connections" Global, int(0, INT_MAX), "0", Restart, ignored(STATIC),
-    "In Pgpool-II a process ends after so many clients. 0: never.";
+    "child_life_time" Global, S, "300", Reload,
+    Verdict::Mapped("where it is set, taken for weir_server_idle_timeout where that is not"),
+    "In Pgpool-II an idle process ends after this, which closes its server connections. Here, where it \
+     is set, a server connection unused for so long is closed. 0: never.";
+    "child_max_connections" Global, int(0, INT_MAX), "0", Reload,
+    Verdict::Mapped("a server connection ends after so many clients, in session mode"),
+    "In Pgpool-II a process ends after so many clients. Here a server connection does, in session mode; \
+     in transaction mode, where clients take turns at every statement, weir_server_lifetime bounds \
+     it. 0: never.";
     "connection_life_time" Global, S, "0", Reload,
-    Verdict::Mapped("taken for weir_server_idle_timeout where that is not set"),
+    Verdict::Mapped("taken for weir_server_idle_timeout where that is not set; the shorter of it and child_life_time"),
     "A server connection unused for so long is closed. 0: never.";
     "client_idle_limit" Global, S, "0", Reload, Verdict::Honoured,
     "A client idle for so long, in a transaction or not, is disconnected. 0: never.";
