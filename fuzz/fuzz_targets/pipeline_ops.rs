@@ -61,8 +61,10 @@ fuzz_target!(|data: &[u8]| {
             let token = Token(u32::try_from(at).expect("inputs are short"));
             let outcome = match REQUESTS.get(choice & 0x0f) {
                 Some(request) => pipeline.sent(*request, disposition, token),
-                None if choice & 1 == 0 => pipeline.fake(FakeReply::ParseComplete),
-                None => pipeline.fake(FakeReply::CloseComplete),
+                None if choice & 1 == 0 => {
+                    pipeline.fake(FakeReply::ParseComplete, Token::default())
+                }
+                None => pipeline.fake(FakeReply::CloseComplete, Token::default()),
             };
             assert!(outcome.is_ok() || !room, "refused only when it is full");
         } else {

@@ -189,7 +189,8 @@ impl Hba {
 
     /// Records by which nobody gets in: because clients have no TLS, or because their certificates
     /// are not verified.
-    pub(crate) fn notices_of_tls(&self, ssl: bool, verifies: bool) -> Vec<Notice> {
+    #[must_use]
+    pub fn notices_of_tls(&self, ssl: bool, verifies: bool) -> Vec<Notice> {
         let say = |record: &Record| {
             let text = if !ssl && record.connection == ConnectionType::HostSsl {
                 "no client fits this hostssl record, because ssl is off"
