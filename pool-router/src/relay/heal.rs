@@ -85,6 +85,10 @@ impl<S> Relay<S> {
             }
             return;
         }
+        if batch && !self.session.batch.whole {
+            // What of it comes later could not be put back with it.
+            return;
+        }
         let transaction = &mut self.session.transaction;
         self.session.replay_for = match transaction.block() {
             Block::Open if !transaction.can_move() => return,
