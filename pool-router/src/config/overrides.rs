@@ -49,6 +49,8 @@ pub struct Override {
     pub max_connections: Option<u32>,
     /// Clients that are logged in; 0: no bound.
     pub max_clients: Option<u32>,
+    /// Clients that are logged in, of one user in one database; 0: no bound.
+    pub max_pool_clients: Option<u32>,
     /// See [`ClientLimits`]; zero: for ever.
     pub client_idle_limit: Option<Duration>,
     /// See [`ClientLimits`]; zero: for ever.
@@ -63,7 +65,7 @@ pub struct Override {
 
 /// What an entry looks like.
 pub(super) const ACCEPTED: &str = "`name: word=value ...`, where the words are pool_size, min_pool_size, reserve_pool_size, max_connections, \
-     max_clients (numbers), client_idle_limit, query_wait_timeout, query_timeout, \
+     max_clients, max_pool_clients (numbers), client_idle_limit, query_wait_timeout, query_timeout, \
      transaction_timeout, idle_transaction_timeout (times, in seconds or with a unit)";
 
 /// The greatest number in an entry.
@@ -95,6 +97,7 @@ impl Override {
                 "reserve_pool_size" => set(&mut entry.reserve_pool_size, number()),
                 "max_connections" => set(&mut entry.max_connections, number()),
                 "max_clients" => set(&mut entry.max_clients, number()),
+                "max_pool_clients" => set(&mut entry.max_pool_clients, number()),
                 "client_idle_limit" => set(&mut entry.client_idle_limit, time()),
                 "query_wait_timeout" => set(&mut entry.query_wait_timeout, time()),
                 "query_timeout" => set(&mut entry.query_timeout, time()),

@@ -273,6 +273,8 @@ pub struct Settings {
     pub max_user_clients: u32,
     /// Clients of one database; 0: no bound.
     pub max_database_clients: u32,
+    /// Clients of one user in one database that may be logged in; 0: no bound of its own.
+    pub max_pool_clients: u32,
     /// Server connections of a node that may be on their way; `None`: any number.
     pub max_concurrent_logins: Option<u32>,
     /// What differs for single databases. Entries that cannot be read are left out;
@@ -448,6 +450,12 @@ impl Settings {
             min_pool_size: own.number(|it| it.min_pool_size, self.min_pool_size).min(pool_size),
             reserve_pool_size: own.number(|it| it.reserve_pool_size, self.reserve_pool_size),
         }
+    }
+
+    /// Clients that a user may have in a database; 0: no bound.
+    #[must_use]
+    pub fn pool_clients(&self, user: &[u8], database: &[u8]) -> u32 {
+        self.overrides(user, database).number(|it| it.max_pool_clients, self.max_pool_clients)
     }
 
     /// Server connections per node, and clients, that a user may have in all; 0: no bound.
@@ -639,6 +647,7 @@ impl Settings {
             max_database_connections: v.int("weir_max_database_connections", None),
             max_user_clients: v.int("weir_max_user_clients", None),
             max_database_clients: v.int("weir_max_database_clients", None),
+            max_pool_clients: v.int("weir_max_pool_clients", None),
             max_concurrent_logins: Some(v.int("weir_max_concurrent_logins", None))
                 .filter(|n| *n != 0),
             database_overrides: overrides(&v.list("weir_database_overrides")),

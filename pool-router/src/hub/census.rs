@@ -12,6 +12,7 @@ pub(crate) enum LoginRefused {
     Identities,
     OfUser,
     OfDatabase,
+    OfBoth,
 }
 
 impl LoginRefused {
@@ -29,6 +30,11 @@ impl LoginRefused {
                 let database = String::from_utf8_lossy(&identity.database);
                 format!("too many connections for database \"{database}\"")
             }
+            Self::OfBoth => {
+                let user = String::from_utf8_lossy(&identity.user);
+                let database = String::from_utf8_lossy(&identity.database);
+                format!("too many connections for role \"{user}\" and database \"{database}\"")
+            }
         }
     }
 }
@@ -38,6 +44,7 @@ impl LoginRefused {
 pub(super) struct Census {
     users: BTreeMap<Box<[u8]>, usize>,
     databases: BTreeMap<Box<[u8]>, usize>,
+    pairs: BTreeMap<(Box<[u8]>, Box<[u8]>), usize>,
 }
 
 impl Census {
@@ -57,6 +64,12 @@ impl Census {
         if is_full(self.databases.get(&identity.database), most) {
             return Err(LoginRefused::OfDatabase);
         }
+        let pair = (identity.user.clone(), identity.database.clone());
+        let most = settings.pool_clients(&identity.user, &identity.database);
+        if is_full(self.pairs.get(&pair), most) {
+            return Err(LoginRefused::OfBoth);
+        }
+        *self.pairs.entry(pair).or_default() += 1;
         *self.users.entry(identity.user.clone()).or_default() += 1;
         *self.databases.entry(identity.database.clone()).or_default() += 1;
         Ok(())
@@ -64,14 +77,17 @@ impl Census {
 
     /// One of them has left.
     pub(super) fn leave(&mut self, identity: &Identity) {
-        let groups = [(&mut self.users, &identity.user), (&mut self.databases, &identity.database)];
-        for (counts, name) in groups {
-            if let Some(count) = counts.get_mut(name) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    counts.remove(name);
-                }
-            }
+        one_less(&mut self.users, &identity.user);
+        one_less(&mut self.databases, &identity.database);
+        one_less(&mut self.pairs, &(identity.user.clone(), identity.database.clone()));
+    }
+}
+
+fn one_less<K: Ord>(counts: &mut BTreeMap<K, usize>, of: &K) {
+    if let Some(count) = counts.get_mut(of) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(of);
         }
     }
 }

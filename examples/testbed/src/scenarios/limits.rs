@@ -40,11 +40,10 @@ pub fn times_have_an_end(scenario: &Scenario) {
 /// Users and databases have only so many clients; what is said of a user beats what is said of all.
 pub fn clients_are_counted(scenario: &Scenario) {
     let cluster = Cluster::shared();
-    let [narrow, wide] = ["", ""].map(|_| cluster.create_database());
-    let config = scenario
-        .config()
-        .line("weir_max_database_clients = 5")
-        .line(&format!("weir_database_overrides = '{narrow}: max_clients=1'"));
+    let [narrow, wide, paired] = ["", "", ""].map(|_| cluster.create_database());
+    let config = scenario.config().line("weir_max_database_clients = 5").line(&format!(
+        "weir_database_overrides = '{narrow}: max_clients=1; {paired}: max_pool_clients=1'"
+    ));
     let proxy = scenario.start(cluster, &config);
     let first = proxy.connect(&narrow);
     let refused = proxy.try_connect(&narrow).err();
@@ -52,6 +51,10 @@ pub fn clients_are_counted(scenario: &Scenario) {
     assert_eq!(code(refused), "53300");
     let others: Vec<RawClient> = (0..5).map(|_| proxy.connect(&wide)).collect();
     assert_eq!(code(proxy.try_connect(&wide).err()), "53300");
+    let one = proxy.connect(&paired);
+    assert_eq!(code(proxy.try_connect(&paired).err()), "53300");
+    let other = RawClient::connect(&proxy.address(), crate::cluster::ADMIN, &paired);
+    drop((one, other));
     first.close();
     crate::cluster::wait_for("a place is free", || proxy.try_connect(&narrow).is_ok());
     drop(others);

@@ -50,13 +50,16 @@ pub(super) static TABLE: &[Parameter] = rows! {
     "Clients of one user; the next one is refused (53300). 0: no bound of its own.";
     "weir_max_database_clients" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
     "Clients of one database; the next one is refused (53300). 0: no bound of its own.";
+    "weir_max_pool_clients" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
+    "Clients of one user in one database; the next one is refused (53300). 0: no bound of its own.";
     "weir_max_concurrent_logins" Global, int(0, 1_000_000), "0", Reload, Verdict::Honoured,
     "Server connections of a node that may be on their way at a time. 0: any number. After a failure \
      it is one, and twice as many after each success.";
     "weir_database_overrides" Global, SEMICOLONS, "", Reload, Verdict::Honoured,
     "What differs for single databases: `name: pool_size=10 max_clients=100; ...`. Words: pool_size, \
-     min_pool_size, reserve_pool_size, max_connections, max_clients, client_idle_limit, \
-     query_wait_timeout, query_timeout, transaction_timeout, idle_transaction_timeout.";
+     min_pool_size, reserve_pool_size, max_connections, max_clients, max_pool_clients, \
+     client_idle_limit, query_wait_timeout, query_timeout, transaction_timeout, \
+     idle_transaction_timeout.";
     "weir_user_overrides" Global, SEMICOLONS, "", Reload, Verdict::Honoured,
     "The same for single users; what is said of a user beats what is said of the database.";
     "weir_server_idle_timeout" Global, S, "600", Reload, Verdict::Honoured,
