@@ -112,7 +112,8 @@ impl<S> Relay<S> {
                 self.abandon(&link);
                 continue;
             }
-            if self.session.replicates {
+            // Whether others may have what was not reset is not for the present settings to say.
+            if self.session.replicates || !self.context.settings.connection_cache {
                 self.wants.retire.push(link);
                 continue;
             }
@@ -173,9 +174,6 @@ impl<S> Relay<S> {
     /// What makes the server fit for others.
     fn reset_commands(&self, link: &Link<S>) -> Vec<String> {
         let in_transaction = link.pipeline.status() != TransactionStatus::Idle;
-        if !self.context.settings.connection_cache {
-            return Vec::new();
-        }
         if self.is_transaction_mode() && !self.session.pinned {
             return if in_transaction { vec!["ROLLBACK".to_owned()] } else { Vec::new() };
         }

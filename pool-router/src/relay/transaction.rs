@@ -57,6 +57,8 @@ pub(super) struct Transaction {
     bound: bool,
     /// A savepoint was set in it, so that what is changed may be undone without its end.
     nested: bool,
+    /// It was made to fail where it is now, and nothing was sent since that could end that.
+    refuses: bool,
     /// It was made to fail where it is now: what that undoes, the client does not know yet.
     failing: bool,
     /// The client's parameters before it.
@@ -86,6 +88,7 @@ impl Transaction {
             anchored: false,
             queried: false,
             failed: false,
+            refuses: false,
             bound: false,
             nested: false,
             failing: false,
@@ -147,6 +150,7 @@ impl Transaction {
         self.anchored = false;
         self.queried = false;
         self.failed = false;
+        self.refuses = false;
         self.bound = false;
         self.nested = false;
         self.failing = false;
@@ -180,7 +184,8 @@ impl Transaction {
         params: &Params,
     ) {
         match demand.control {
-            Control::None => self.queried = true,
+            // One that has failed reads nothing.
+            Control::None => self.queried |= !self.refuses,
             Control::Begin(modes) if self.block == Block::Closed => {
                 self.defer(modes, default_level, params);
                 self.block = Block::Open;
@@ -193,7 +198,11 @@ impl Transaction {
                 self.remember(sql);
             }
             Control::Savepoint => self.remember_savepoint(sql),
-            Control::RollbackTo | Control::Repeat => self.remember(sql),
+            Control::RollbackTo => {
+                self.refuses = false;
+                self.remember(sql);
+            }
+            Control::Repeat => self.remember(sql),
             Control::End(end) if end.chain => {
                 let undone = self.before.clone().filter(|_| end.kind != EndKind::Commit);
                 self.chain(undone.as_ref().unwrap_or(params));
@@ -323,6 +332,7 @@ impl Transaction {
             start = *end;
         }
         self.failed = self.block == Block::Failed;
+        self.refuses = self.failed;
         if self.failed {
             queries.push(FAIL.to_vec());
             self.failing = true;
