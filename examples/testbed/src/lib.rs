@@ -270,6 +270,7 @@ macro_rules! suite {
             copy::psql_round_trip,
             large::huge_value,
             large::many_rows,
+            pipeline::unreadable_beginning,
             pipeline::one_sync,
             pipeline::error_skips_to_sync,
             pipeline::several_syncs_in_one_write,

@@ -280,7 +280,8 @@ struct Session {
     lexing: Lexing,
     /// The worker's, while the relay is driven.
     shapes: Option<Box<ShapeCache>>,
-    /// What the hub is to count.
+    /// What the hub is to count when it is next entered. It is not entered for that: what waits for
+    /// the rest of its batch is looked at again and again, and counted each time.
     tally: Option<Box<Tally>>,
     /// The same.
     library: Option<Box<Library>>,
@@ -593,10 +594,7 @@ impl<S> Relay<S> {
     }
 
     fn needs_service(&self) -> bool {
-        self.doorbell
-            || self.wants.any()
-            || self.session.tally.is_some()
-            || self.session.pins_told != self.session.pins
+        self.doorbell || self.wants.any() || self.session.pins_told != self.session.pins
     }
 
     /// Whether another round would change nothing: this costs less to find out than to go through

@@ -208,3 +208,22 @@ pub fn driver_pipelines(scenario: &Scenario) {
         }
     });
 }
+
+/// A batch that cannot be read, and whose end has not come yet, holds up nobody.
+pub fn unreadable_beginning(scenario: &Scenario) {
+    let cluster = Cluster::shared();
+    let database = cluster.create_database();
+    let config = scenario.config().weights(0, 1).line("weir_workers = 1");
+    let proxy = scenario.start(cluster, &config);
+    let (mut client, mut other) = (proxy.connect(&database), proxy.connect(&database));
+    for sql in ["SELECT 'never closed", "FROBNICATE"] {
+        client.send(&wire::unnamed(sql, &[]));
+        // Twice, because what was sent first may be looked at behind the first of these.
+        for _ in 0..2 {
+            assert_eq!(other.query("SELECT 1").value(), "1", "{sql}");
+        }
+        assert_eq!(client.ask(&wire::sync()).code(), "42601", "{sql}");
+    }
+    client.close();
+    other.close();
+}
