@@ -559,7 +559,7 @@ impl Pool {
         let expires = self.expiry(server, now);
         let Some(group) = self.groups.get_mut(&key.group) else { return };
         group.idle.push(server);
-        let vacated = group.is_vacated(now) && group.waiters.is_empty();
+        let vacated = (self.no_minimum || group.is_vacated(now)) && group.waiters.is_empty();
         let over_group = group.total > group.bounds.size + group.bounds.reserve;
         if over_node || over_group || vacated || self.is_over_share(key.group) {
             self.close(server);

@@ -407,6 +407,17 @@ fn a_pause_keeps_the_places_in_the_queue() {
 }
 
 #[test]
+fn what_cools_when_all_is_closed_is_closed_too() {
+    let mut pool = pool(LIMITS);
+    let server = open(&mut pool, 1, A, at(0));
+    pool.cancel_started(server);
+    pool.release(server, Outcome::Reuse, at(0));
+    pool.close_idle();
+    pool.cancel_finished(server, at(1));
+    assert_eq!(orders(&mut pool), [Order::Close(server)]);
+}
+
+#[test]
 fn new_limits_hold_at_once_for_what_is_free() {
     let mut pool = pool(LIMITS);
     let (first, second) = (open(&mut pool, 1, A, at(0)), open(&mut pool, 2, A, at(0)));
