@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::UserAndDatabase;
 use crate::config::Settings;
 use crate::identity::Identity;
 use crate::sizes::size;
@@ -44,7 +45,7 @@ impl LoginRefused {
 pub(super) struct Census {
     users: BTreeMap<Box<[u8]>, usize>,
     databases: BTreeMap<Box<[u8]>, usize>,
-    pairs: BTreeMap<(Box<[u8]>, Box<[u8]>), usize>,
+    pairs: BTreeMap<UserAndDatabase, usize>,
 }
 
 impl Census {
