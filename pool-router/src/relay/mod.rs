@@ -402,7 +402,7 @@ impl Session {
         }
         self.unpins = if self.alone { demand.unpins } else { PinReasons::default() };
         self.resets = Resets::of(&demand, sql).filter(|_| self.alone);
-        self.parameters.sent(&demand, sql);
+        self.parameters.sent(&demand, sql, self.alone);
     }
 }
 

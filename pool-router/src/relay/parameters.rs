@@ -154,12 +154,16 @@ impl Parameters {
         !self.pending.is_empty()
     }
 
-    /// A statement of the client is sent.
-    pub(super) fn sent(&mut self, demand: &Demand, sql: &[u8]) {
+    /// A statement of the client is sent; `alone` if everything before it is answered.
+    pub(super) fn sent(&mut self, demand: &Demand, sql: &[u8], alone: bool) {
         if matches!(demand.control, Control::End(end) if end.chain) {
             self.chained |= self.has_pending();
         }
         match demand.control {
+            // It may end another transaction than the one that what is pending was set in.
+            Control::End(end) if end.kind != EndKind::Commit && !alone && self.has_pending() => {
+                self.unsure = true;
+            }
             Control::End(end) if end.kind != EndKind::Commit => self.doomed = true,
             Control::RollbackTo if self.has_pending() => self.unsure = true,
             _ if !demand.one && self.has_pending() => self.unsure = true,
@@ -307,8 +311,13 @@ mod tests {
 
     fn run(parameters: &mut Parameters, sql: &str, status: TransactionStatus) -> Outcome {
         let verdict = classify(sql.as_bytes(), &Lexing::default());
-        parameters.sent(&Demand::of(&verdict, true), sql.as_bytes());
+        parameters.sent(&Demand::of(&verdict, true), sql.as_bytes(), true);
         parameters.answered(status)
+    }
+
+    fn send_behind(parameters: &mut Parameters, sql: &str) {
+        let verdict = classify(sql.as_bytes(), &Lexing::default());
+        parameters.sent(&Demand::of(&verdict, true), sql.as_bytes(), false);
     }
 
     fn since(parameters: &Parameters, version: u64) -> Vec<String> {
@@ -350,6 +359,20 @@ mod tests {
         assert_eq!(parameters.script(), b"SET ROLE r\n;");
         run(&mut parameters, "DISCARD ALL", IDLE);
         assert_eq!(parameters.digest(), Key::default());
+    }
+
+    /// A ROLLBACK that was sent before the SET ahead of it was answered is none of that SET's.
+    #[test]
+    fn what_is_rolled_back_later_lasts() {
+        for between in [&["ROLLBACK"][..], &["SELECT 1", "BEGIN", "ROLLBACK"]] {
+            let mut parameters = Parameters::new(true);
+            let verdict = classify(b"SET app.state = 1", &Lexing::default());
+            parameters.sent(&Demand::of(&verdict, true), b"SET app.state = 1", true);
+            for sql in between {
+                send_behind(&mut parameters, sql);
+            }
+            assert_eq!(parameters.answered(IDLE), Outcome::Unrepeatable, "{between:?}");
+        }
     }
 
     #[test]
