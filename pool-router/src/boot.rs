@@ -15,7 +15,7 @@ use crate::config::{self, Level, LogLevel, Notice, Settings, Sources, reference}
 use crate::context::Context;
 pub use crate::environment::Read;
 use crate::environment::{Environment, HbaMethod, Understood};
-use crate::hba::Hba;
+use crate::hba::{Hba, InterfaceAddress};
 use crate::passwd::{PasswdProblem, PoolKey, PoolPasswd, StoredPassword};
 use crate::pcp_users::{PcpHash, PcpUsers};
 use crate::rules::Rules;
@@ -55,6 +55,9 @@ pub struct Inputs {
     pub environment: Environment,
     /// 32 bytes from a cryptographic generator, drawn once for the process.
     pub seed: [u8; 32],
+    /// The addresses of this host's interfaces, as they are now; or why they are not known. To be
+    /// read anew for each reload.
+    pub interfaces: Result<Vec<InterfaceAddress>, String>,
 }
 
 /// Loads what the command line names, and says what is to be done. `tls` has what TLS needs besides
@@ -103,7 +106,7 @@ fn load(
     tls: &mut dyn tls::Sources,
     present: Option<&Settings>,
 ) -> Result<(Context, Vec<Notice>), BootError> {
-    let Inputs { cli, environment, seed } = inputs;
+    let Inputs { cli, environment, seed, interfaces } = inputs;
     let mut found = BTreeSet::new();
     let mut read = |path: &str| {
         let text = read(path);
@@ -165,6 +168,7 @@ fn load(
 
     let mut load = Load { files: &files, faults, notices };
     let hba = load.hba(&settings, said.method, &mut read);
+    let interfaces = load.interfaces(hba.as_ref(), interfaces);
     let passwords = load.passwords(cli, &settings, &said, &mut read);
     let authenticator = load.authenticator(cli, &settings, &passwords, &mut read);
     let pcp_users = load.pcp_users(said.pcp_users, &mut read);
@@ -188,6 +192,7 @@ fn load(
         settings: Arc::new(settings),
         rules,
         hba,
+        interfaces,
         passwords,
         authenticator,
         pcp_users,
@@ -254,6 +259,25 @@ impl Load<'_> {
                 None
             }
         }
+    }
+
+    /// That the addresses are not known is a fault where a record asks for them: not to match a
+    /// `reject` lets people in.
+    fn interfaces(
+        &mut self,
+        hba: Option<&Hba>,
+        interfaces: &Result<Vec<InterfaceAddress>, String>,
+    ) -> Vec<InterfaceAddress> {
+        match (interfaces, hba.and_then(Hba::needs_interfaces)) {
+            (Ok(interfaces), _) => return interfaces.clone(),
+            (Err(why), Some(record)) => {
+                let origin = &record.origin;
+                self.faults
+                    .push(format!("{origin}: the addresses of this host are not known: {why}"));
+            }
+            (Err(_), None) => {}
+        }
+        Vec::new()
     }
 
     /// The file first; the accounts of the environment overrule it.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::config::Settings;
-use crate::hba::Hba;
+use crate::hba::{Hba, InterfaceAddress};
 use crate::passwd::{PoolPasswd, StoredPassword};
 use crate::pcp_users::PcpUsers;
 use crate::rules::Rules;
@@ -19,6 +19,8 @@ pub struct Context {
     pub rules: Rules,
     /// `pool_hba.conf`, if `enable_pool_hba` is on.
     pub hba: Option<Hba>,
+    /// The addresses of this host, for [`Hba`].
+    pub interfaces: Vec<InterfaceAddress>,
     /// `pool_passwd`, and the accounts of the environment.
     pub passwords: PoolPasswd,
     /// The password with which [`Settings::authenticator`] logs in to servers, if it has one.

@@ -175,6 +175,15 @@ impl Hba {
         self.records.iter().find(|record| record.matches(facts))
     }
 
+    /// The first record that asks for the addresses of this host.
+    #[must_use]
+    pub fn needs_interfaces(&self) -> Option<&Record> {
+        let asks = |record: &&Record| {
+            matches!(record.address, AddressMatch::SameHost | AddressMatch::SameNet)
+        };
+        self.records.iter().find(asks)
+    }
+
     /// All records, in the order of the file.
     #[must_use]
     pub fn records(&self) -> &[Record] {

@@ -12,6 +12,7 @@ use tracing_subscriber::Registry;
 use tracing_subscriber::reload::Handle;
 
 use crate::files;
+use crate::interfaces;
 use crate::shared::Shared;
 use crate::tls::TlsSources;
 
@@ -59,6 +60,7 @@ async fn wait(shared: &Shared, due: Option<Duration>) -> bool {
 fn reload(shared: &Arc<Shared>, reloader: &mut Reloader) {
     let Reloader { inputs, watch, tls, level } = reloader;
     let present = shared.with_hub(|hub, _| hub.context().clone());
+    inputs.interfaces = interfaces::read();
     watch.load_begins();
     let loaded = boot::reload(inputs, &mut |path| files::read_watched(watch, path), tls, &present);
     watch.load_ends(loaded.is_ok());

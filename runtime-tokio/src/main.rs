@@ -4,6 +4,7 @@
 mod derive;
 mod dial;
 mod files;
+mod interfaces;
 mod listen;
 mod orders;
 mod reload;

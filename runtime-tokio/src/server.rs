@@ -24,7 +24,7 @@ use crate::signals::Signals;
 use crate::tasks::random;
 use crate::tls::TlsSources;
 use crate::tools::Terminal;
-use crate::{files, listen};
+use crate::{files, interfaces, listen};
 
 /// The exit status when the service could not be started or had to be given up.
 const EXIT_FAILURE: u8 = 1;
@@ -47,7 +47,12 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return print(&mut io::stderr(), &error.text, error.exit_code),
     };
     cli.find_key_file(&|name| std::env::var(name).ok());
-    let inputs = Inputs { cli, environment: std::env::vars_os().collect(), seed: random() };
+    let inputs = Inputs {
+        cli,
+        environment: std::env::vars_os().collect(),
+        seed: random(),
+        interfaces: interfaces::read(),
+    };
     let mut watch = Watch::default();
     let mut tls = TlsSources::default();
     let mut read = |path: &str| files::read_watched(&mut watch, path);

@@ -38,6 +38,7 @@ fn inputs(line: &str, environment: &[(&str, &str)]) -> Inputs {
         cli: cli::parse(line.split(' ')).unwrap(),
         environment: environment.iter().copied().collect(),
         seed: [7; 32],
+        interfaces: Ok(Vec::new()),
     }
 }
 
@@ -440,4 +441,46 @@ fn records_that_let_nobody_in_are_pointed_out() {
     };
     assert_eq!(said("ssl = off\n"), ["1", "2"]);
     assert_eq!(said("ssl = on\n"), ["2"]);
+}
+
+#[test]
+fn the_addresses_of_the_host_are_those_of_each_load() {
+    let config = format!("{NODE}enable_pool_hba = on\n");
+    let with = |hba: &str, interfaces: Result<Vec<InterfaceAddress>, String>, present| {
+        let inputs = Inputs { interfaces, ..inputs("pgweir -f pgpool.conf", &[]) };
+        let mut read = |path: &str| match path {
+            "pgpool.conf" => Ok(Some(config.clone())),
+            "pool_hba.conf" => Ok(Some(hba.to_owned())),
+            _ => Ok(None),
+        };
+        let tls = &mut TlsFiles::default();
+        let loaded = match present {
+            None => load(&inputs, &mut read, tls, None).map(|(context, _)| Arc::new(context)),
+            Some(present) => reload(&inputs, &mut read, tls, present).map(|(context, _)| context),
+        };
+        loaded.map_err(|error| error.text)
+    };
+    let admits = |context: &Context, from: [u8; 4]| {
+        let facts = ConnectionFacts {
+            transport: Transport::Tcp(from.into()),
+            tls: false,
+            database: "shop",
+            user: "app",
+            local_addrs: &context.interfaces,
+        };
+        context.hba.as_ref().is_some_and(|hba| hba.decide(&facts).is_some())
+    };
+    let interface = |addr: [u8; 4], prefix| vec![InterfaceAddress { addr: addr.into(), prefix }];
+    let same_net = "host all all samenet md5\n";
+    let first = with(same_net, Ok(interface([10, 1, 2, 3], 16)), None).unwrap();
+    assert!(admits(&first, [10, 1, 9, 9]) && !admits(&first, [10, 2, 9, 9]));
+    let second = with(same_net, Ok(interface([10, 2, 2, 3], 16)), Some(&first)).unwrap();
+    assert!(!admits(&second, [10, 1, 9, 9]) && admits(&second, [10, 2, 9, 9]));
+
+    let unknown = || Err("too many open files".to_owned());
+    assert_eq!(
+        with(&format!("# nets\n{same_net}"), unknown(), Some(&second)).unwrap_err(),
+        "pool_hba.conf:2: the addresses of this host are not known: too many open files"
+    );
+    assert!(with("host all all all md5\n", unknown(), None).is_ok());
 }

@@ -82,16 +82,35 @@ pub struct InterfaceAddress {
 }
 
 impl InterfaceAddress {
-    /// The network that the address is in; `None` for a prefix that is too long.
+    /// The address alone.
+    #[must_use]
+    pub const fn alone(addr: IpAddr) -> Self {
+        Self { addr, prefix: if addr.is_ipv4() { 32 } else { 128 } }
+    }
+
+    /// The network that the address is in; `None` for a prefix that is too long. An interface
+    /// without a mask is in no network: as in PostgreSQL, that is the address alone and not the
+    /// whole internet.
     #[must_use]
     pub fn network(&self) -> Option<Network> {
-        Network::from_prefix(self.addr, self.prefix)
+        let Self { addr, prefix } = if self.prefix == 0 { Self::alone(self.addr) } else { *self };
+        Network::from_prefix(addr, prefix)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_interface_without_a_mask_is_in_no_network() {
+        for (addr, other) in [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8::2")] {
+            let (addr, other): (IpAddr, IpAddr) = (addr.parse().unwrap(), other.parse().unwrap());
+            let network = InterfaceAddress { addr, prefix: 0 }.network().unwrap();
+            assert!(network.contains(addr) && !network.contains(other), "{addr}");
+        }
+        assert_eq!(InterfaceAddress { addr: [10, 0, 0, 1].into(), prefix: 33 }.network(), None);
+    }
 
     #[test]
     fn containment() {

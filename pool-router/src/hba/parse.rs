@@ -361,8 +361,7 @@ fn client_certificate(
     }
 }
 
-/// Warns of records that let anybody in from elsewhere, that have passwords sent in clear, and that
-/// do not mean here what they say.
+/// Warns of records that let anybody in from elsewhere, and that have passwords sent in clear.
 pub(super) fn notices(records: &[Record]) -> Vec<Notice> {
     let texts = |record: &Record| {
         let open = record.method == Method::Trust
@@ -372,8 +371,6 @@ pub(super) fn notices(records: &[Record]) -> Vec<Notice> {
         let in_clear = record.method == Method::Password
             && record.connection != ConnectionType::HostSsl
             && reaches_beyond_this_host(record);
-        let same_net =
-            record.address == AddressMatch::SameNet && record.connection != ConnectionType::Local;
         [
             open.then_some(
                 "`trust` for other hosts: whoever reaches the port becomes any of these users, \
@@ -382,10 +379,6 @@ pub(super) fn notices(records: &[Record]) -> Vec<Notice> {
             in_clear.then_some(
                 "`password` for other hosts without TLS: passwords cross the network as they are; \
                  hostssl lets in only who encrypts them",
-            ),
-            same_net.then_some(
-                "`samenet` means the addresses of this host only: the masks of its networks are not \
-                 known here; write the network as address/length",
             ),
         ]
     };
@@ -668,8 +661,8 @@ mod tests {
             ("hostssl all all all password", 0),
             ("host all all 127.0.0.1/32 password", 0),
             ("local all all password", 0),
-            ("host all all samenet md5", 1),
-            ("host all all samenet trust", 2),
+            ("host all all samenet md5", 0),
+            ("host all all samenet trust", 1),
         ] {
             assert_eq!(hba(line).notices().len(), wanted, "{line}");
         }

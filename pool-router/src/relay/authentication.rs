@@ -206,13 +206,11 @@ impl<S> Relay<S> {
         let identity = self.startup()?.requested.as_ref()?.identity.clone();
         let database = String::from_utf8_lossy(&identity.database);
         let user = String::from_utf8_lossy(&identity.user);
-        let local_addrs = match transport {
-            Transport::Local => Vec::new(),
-            Transport::Tcp { local, .. } => {
-                let prefix = if local.is_ipv4() { 32 } else { 128 };
-                vec![InterfaceAddress { addr: local, prefix }]
-            }
-        };
+        let mut local_addrs = context.interfaces.clone();
+        if let Transport::Tcp { local, .. } = transport {
+            // It may be newer than the last load.
+            local_addrs.push(InterfaceAddress::alone(local));
+        }
         let facts = ConnectionFacts {
             transport: match transport {
                 Transport::Local => HbaTransport::Local,

@@ -148,6 +148,7 @@ pub fn random_session(seed: u64, trace: bool) -> Result<Report, Failed> {
         settings: Arc::new(settings),
         rules: Rules::default(),
         hba,
+        interfaces: Vec::new(),
         passwords: PoolPasswd::default(),
         authenticator: None,
         tls: Tls::default(),
@@ -322,6 +323,7 @@ impl Scripted {
             settings: Arc::new(settings),
             rules: Rules::default(),
             hba: Hba::parse("pool_hba.conf", &record, &mut |_| Err(String::new())).ok(),
+            interfaces: Vec::new(),
             passwords: line
                 .and_then(|line| PoolPasswd::parse("pool_passwd", &line, None).ok())
                 .unwrap_or_default(),

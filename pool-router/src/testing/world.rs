@@ -966,6 +966,7 @@ impl World {
             settings,
             rules: patterns,
             hba: None,
+            interfaces: Vec::new(),
             passwords: present.passwords.clone(),
             authenticator: None,
             pcp_users: present.pcp_users.clone(),

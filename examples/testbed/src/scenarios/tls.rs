@@ -95,7 +95,7 @@ pub fn self_signed_certificate(scenario: &Scenario) {
 pub fn hba_sees_the_truth(scenario: &Scenario) {
     const HBA: &str = "\
 local     all  all                trust
-hostssl   all  app  127.0.0.1/32  trust
+hostssl   all  app  samenet       trust
 hostnossl all  postgres  127.0.0.1/32  trust
 ";
     let cluster = Cluster::shared();
