@@ -15,7 +15,7 @@ use crate::config::{self, Level, LogLevel, Notice, Settings, Sources, reference}
 use crate::context::Context;
 pub use crate::environment::Read;
 use crate::environment::{Environment, HbaMethod, Understood};
-use crate::hba::{Hba, InterfaceAddress};
+use crate::hba::{Hba, InterfaceAddress, UserMaps};
 use crate::passwd::{PasswdProblem, PoolKey, PoolPasswd, StoredPassword};
 use crate::pcp_users::{PcpHash, PcpUsers};
 use crate::rules::Rules;
@@ -247,8 +247,10 @@ impl Load<'_> {
                 return None;
             }
         };
-        match Hba::parse(&path, &text, &mut must(read)) {
+        let parsed = Hba::parse(&path, &text, &mut must(read));
+        match parsed {
             Ok(hba) => {
+                let hba = self.with_maps(hba, read)?;
                 self.notices.extend(hba.notices().iter().cloned());
                 let verifies = settings.verifies_clients();
                 self.notices.extend(hba.notices_of_tls(settings.ssl, verifies));
@@ -259,6 +261,22 @@ impl Load<'_> {
                 None
             }
         }
+    }
+
+    /// `pool_ident.conf`, where a record names a map of it.
+    fn with_maps(&mut self, hba: Hba, read: &mut Read<'_>) -> Option<Hba> {
+        let Some(record) = hba.needs_maps() else { return Some(hba) };
+        let path = self.files.ident();
+        let linked = match must(read)(&path) {
+            Ok(text) => UserMaps::parse(&path, &text).and_then(|maps| hba.with_maps(&path, maps)),
+            Err(why) => {
+                let (origin, map) = (&record.origin, record.map.as_deref().unwrap_or_default());
+                let fault = format!("{origin}: map `{map}`: could not read {path}: {why}");
+                self.faults.push(fault);
+                return None;
+            }
+        };
+        linked.map_err(|errors| self.faults.push(errors.to_string())).ok()
     }
 
     /// That the addresses are not known is a fault where a record asks for them: not to match a

@@ -1,10 +1,13 @@
-//! `pool_hba.conf`: how each client is authenticated, by the first record that matches it.
+//! `pool_hba.conf`: how each client is authenticated, by the first record that matches it; and
+//! `pool_ident.conf`: the user name maps that its records name.
 //!
 //! The grammar is Pgpool-II's, which is PostgreSQL's `pg_hba.conf` (chapter "Client
 //! Authentication") without groups, GSSAPI, regular expressions and continued lines. What of that
 //! a file uses nevertheless is an error, never a line that is left out: leaving out a `reject`
 //! lets people in.
 
+mod expression;
+mod ident;
 mod net;
 mod parse;
 
@@ -13,6 +16,8 @@ use core::net::IpAddr;
 
 use crate::config::{Level, Notice, Origin, write_lines};
 
+pub use expression::ExpressionProblem;
+pub use ident::UserMaps;
 pub use net::{InterfaceAddress, Network};
 
 /// Most records of a file.
@@ -114,6 +119,9 @@ pub struct Record {
     /// What its certificate has to be. Always [`ClientCertificate::VerifyFull`] with
     /// [`Method::Cert`].
     pub certificate: ClientCertificate,
+    /// The user name map that says who may be whom by [`Method::Cert`]. `None`: the certificate's
+    /// common name is the user.
+    pub map: Option<String>,
 }
 
 /// How a client is connected.
@@ -145,6 +153,7 @@ pub struct ConnectionFacts<'a> {
 pub struct Hba {
     records: Vec<Record>,
     notices: Vec<Notice>,
+    maps: UserMaps,
 }
 
 impl Hba {
@@ -162,9 +171,45 @@ impl Hba {
         let (records, errors) = parse::parse(file, text, include);
         if errors.is_empty() {
             let notices = parse::notices(&records);
-            Ok(Self { records, notices })
+            Ok(Self { records, notices, maps: UserMaps::default() })
         } else {
             Err(HbaErrors(errors))
+        }
+    }
+
+    /// The first record that names a user name map: `pool_ident.conf` is to be read.
+    #[must_use]
+    pub fn needs_maps(&self) -> Option<&Record> {
+        self.records.iter().find(|record| record.map.is_some())
+    }
+
+    /// Takes the maps of `file` for those that the records name.
+    ///
+    /// # Errors
+    ///
+    /// Each record whose map has no line there: it would refuse everybody.
+    pub fn with_maps(mut self, file: &str, maps: UserMaps) -> Result<Self, HbaErrors> {
+        let missing = |record: &Record| {
+            let map = record.map.clone().filter(|map| !maps.has(map))?;
+            let problem = HbaProblem::NoSuchMap { map, file: file.to_owned() };
+            Some(HbaError { origin: record.origin.clone(), problem })
+        };
+        let errors: Vec<_> = self.records.iter().filter_map(missing).collect();
+        if !errors.is_empty() {
+            return Err(HbaErrors(errors));
+        }
+        self.maps = maps;
+        Ok(self)
+    }
+
+    /// Whether a certificate with this common name is `user`'s, for a record that demands the user's
+    /// own: letter for letter, or by the record's map.
+    #[must_use]
+    pub fn is_own(&self, record: &Record, common_name: Option<&str>, user: &str) -> bool {
+        match (common_name, &record.map) {
+            (None, _) => false,
+            (Some(name), None) => name == user,
+            (Some(name), Some(map)) => self.maps.admits(map, name, user),
         }
     }
 
@@ -355,7 +400,10 @@ pub enum HbaProblem {
     #[error("method `cert` needs TLS; accepted: in a hostssl record")]
     CertWithoutTls,
     /// Something behind the method.
-    #[error("option `{found}`; accepted: clientcert=verify-ca or clientcert=verify-full")]
+    #[error(
+        "option `{found}`; accepted: clientcert=verify-ca, clientcert=verify-full, and map=NAME with \
+         method cert"
+    )]
     Option {
         /// The option's name; its value may be a secret.
         found: String,
@@ -369,12 +417,67 @@ pub enum HbaProblem {
     /// `clientcert` without TLS.
     #[error("clientcert needs TLS; accepted: in a hostssl record")]
     ClientCertificateWithoutTls,
-    /// `map`.
-    #[error(
-        "option `map`: there are no user name maps here; accepted: certificates whose common \
-             name is the user's"
-    )]
+    /// `map` with another method than `cert`, as in PostgreSQL.
+    #[error("option `map`: only `cert` has names to map; accepted: map=NAME with method cert")]
+    MapWithoutCert,
+    /// `map=` or two maps.
+    #[error("option `map`: accepted: map=NAME, once")]
     Map,
+    /// A map that the other file has no line of.
+    #[error("map `{map}` has no line in {file}: every client would be refused")]
+    NoSuchMap {
+        /// The map.
+        map: String,
+        /// The file of maps.
+        file: String,
+    },
+    /// A file named in a file of maps.
+    #[error(
+        "`{found}`: other files are not read here; accepted: MAPNAME SYSTEM-USERNAME \
+         DATABASE-USERNAME, and \"@name\" in quotes"
+    )]
+    MapInclude {
+        /// What stands there.
+        found: String,
+    },
+    /// Something behind the third field of a map's line.
+    #[error("`{found}` stands behind the database user name; accepted: three fields")]
+    MapExtra {
+        /// What stands there.
+        found: String,
+    },
+    /// A group as the database user of a map.
+    #[error(
+        "`{found}`: groups are not known here; accepted: all, a name, a /regex, and \"+name\" in \
+         quotes"
+    )]
+    MapGroup {
+        /// What stands there.
+        found: String,
+    },
+    /// `\1` where the expression has no group.
+    #[error("`{found}`: the regular expression has no group; accepted: /...(...)... before \\1")]
+    NoGroup {
+        /// What stands there.
+        found: String,
+    },
+    /// `\1` where alternatives decide what the group holds.
+    #[error(
+        "`{found}`: alternatives in or before the group; accepted: a line for each, or | behind the \
+         group"
+    )]
+    GroupAlternates {
+        /// What stands there.
+        found: String,
+    },
+    /// A regular expression.
+    #[error("`{found}`: {problem}")]
+    Expression {
+        /// The expression.
+        found: String,
+        /// What is wrong with it.
+        problem: ExpressionProblem,
+    },
     /// A line continued with a backslash.
     #[error("a line cannot be continued with a backslash; accepted: one record on one line")]
     Continuation,

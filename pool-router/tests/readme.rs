@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use pool_router::config::{PoolMode, load};
-use pool_router::hba::{ConnectionFacts, Hba, Method, Transport};
+use pool_router::hba::{ConnectionFacts, Hba, Method, Transport, UserMaps};
 use pool_router::passwd::PoolPasswd;
 
 const README: &str = include_str!("../../README.md");
@@ -12,6 +12,16 @@ const README: &str = include_str!("../../README.md");
 fn block(file: &str) -> &'static str {
     let (_, behind) = README.split_once(&format!("`{file}`")).expect(file);
     behind.split("```").nth(1).expect("a block of code")
+}
+
+#[test]
+fn user_name_maps() {
+    let (_, behind) = README.split_once("**`pool_ident.conf`**").expect("its paragraph");
+    let text = behind.split("```").nth(1).expect("a block of code");
+    let maps = UserMaps::parse("pool_ident.conf", text).unwrap_or_else(|e| panic!("{e}"));
+    assert!(maps.admits("people", "alice.smith", "alice"));
+    assert!(maps.admits("people", "bob@shop.example", "bob"));
+    assert!(!maps.admits("people", "bob@shop.example", "alice"));
 }
 
 fn no_files(path: &str) -> Result<String, String> {

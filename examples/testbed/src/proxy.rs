@@ -40,6 +40,7 @@ pub struct Config {
     passwords: Vec<String>,
     key: Option<String>,
     hba: Option<String>,
+    maps: Option<String>,
     standby: bool,
 }
 
@@ -56,6 +57,7 @@ impl Config {
             passwords: Vec::new(),
             key: None,
             hba: None,
+            maps: None,
             standby: true,
         }
     }
@@ -113,6 +115,13 @@ impl Config {
     #[must_use]
     pub fn hba(mut self, text: &str) -> Self {
         self.hba = Some(text.to_owned());
+        self
+    }
+
+    /// Contents of pool_ident.conf.
+    #[must_use]
+    pub fn maps(mut self, text: &str) -> Self {
+        self.maps = Some(text.to_owned());
         self
     }
 
@@ -188,6 +197,9 @@ impl Config {
         }
         if let Some(hba) = &self.hba {
             fs::write(folder.join("pool_hba.conf"), hba)?;
+        }
+        if let Some(maps) = &self.maps {
+            fs::write(folder.join("pool_ident.conf"), maps)?;
         }
         Ok(path)
     }

@@ -92,6 +92,14 @@ impl Files {
         self.hba.clone().unwrap_or_else(|| self.beside("pool_hba.conf"))
     }
 
+    /// The file of user name maps, beside the one of authentication rules.
+    pub(super) fn ident(&self) -> String {
+        match self.hba().rsplit_once('/') {
+            Some((folder, _)) => format!("{folder}/pool_ident.conf"),
+            None => "pool_ident.conf".to_owned(),
+        }
+    }
+
     /// The file of PCP users.
     pub(super) fn pcp(&self) -> String {
         self.pcp.clone().unwrap_or_else(|| self.beside("pcp.conf"))

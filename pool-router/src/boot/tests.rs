@@ -484,3 +484,39 @@ fn the_addresses_of_the_host_are_those_of_each_load() {
     );
     assert!(with("host all all all md5\n", unknown(), None).is_ok());
 }
+
+#[test]
+fn user_name_maps_stand_beside_the_records_that_name_them() {
+    let config = format!("{NODE}enable_pool_hba = on\n");
+    let with = |line: &str, hba: (&str, &str), maps: Option<(&str, &str)>| {
+        let mut files = vec![("etc/pgpool.conf", config.as_str()), hba];
+        files.extend(maps);
+        loaded(line, &[], &files)
+    };
+    let of_etc = "pgweir -f etc/pgpool.conf";
+    let hba = ("etc/pool_hba.conf", "# cert\nhostssl all all all cert map=m\n");
+    let maps = ("etc/pool_ident.conf", "m x app\n");
+    let configuration = with(of_etc, hba, Some(maps)).unwrap();
+    assert!(configuration.context.files.contains("etc/pool_ident.conf"));
+    let elsewhere = ("rules/hba", hba.1);
+    let line = "pgweir -f etc/pgpool.conf -a rules/hba";
+    assert!(with(line, elsewhere, Some(("rules/pool_ident.conf", maps.1))).is_ok());
+    for (maps, wanted) in [
+        (None, "etc/pool_hba.conf:2: map `m`: could not read etc/pool_ident.conf: no such file"),
+        (
+            Some((maps.0, "other x app\n")),
+            "etc/pool_hba.conf:2: map `m` has no line in etc/pool_ident.conf: every client would \
+             be refused",
+        ),
+        (
+            Some((maps.0, "m x app\nm y +staff\n")),
+            "etc/pool_ident.conf:2: `+staff`: groups are not known here; accepted: all, a name, a \
+             /regex, and \"+name\" in quotes",
+        ),
+    ] {
+        assert_eq!(with(of_etc, hba, maps).unwrap_err(), wanted);
+    }
+    // Nobody asks for it.
+    let other = ("etc/pool_hba.conf", "host all all all md5\n");
+    assert!(with(of_etc, other, Some((maps.0, "nonsense"))).is_ok());
+}

@@ -13,18 +13,18 @@ type Include<'i> = &'i mut dyn FnMut(&str) -> Result<String, String>;
 
 /// A word; quotes take away its special meaning.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Token {
-    text: String,
+pub(super) struct Token {
+    pub(super) text: String,
     quoted: bool,
 }
 
 impl Token {
-    fn is(&self, keyword: &str) -> bool {
+    pub(super) fn is(&self, keyword: &str) -> bool {
         !self.quoted && self.text == keyword
     }
 
     /// What stands behind `marker`, if the token begins with it.
-    fn marked(&self, marker: char) -> Option<&str> {
+    pub(super) fn marked(&self, marker: char) -> Option<&str> {
         if self.quoted { None } else { self.text.strip_prefix(marker) }
     }
 }
@@ -63,7 +63,7 @@ pub(super) fn parse(file: &str, text: &str, include: Include<'_>) -> (Vec<Record
 }
 
 /// The fields of a line: each a list of words joined by commas.
-fn fields(line: &str) -> Result<Vec<Vec<Token>>, HbaProblem> {
+pub(super) fn fields(line: &str) -> Result<Vec<Vec<Token>>, HbaProblem> {
     let mut fields: Vec<Vec<Token>> = Vec::new();
     let mut rest = line;
     // Set behind a comma: the next word goes on with the field.
@@ -156,16 +156,26 @@ fn record(
         Some(Method::Cert) => ClientCertificate::VerifyFull,
         _ => ClientCertificate::NotNeeded,
     };
+    let mut map = None;
     // Options of a refused method say nothing new.
     if let Some(method) = method {
         for option in fields.flatten() {
+            if let Some(("map", name)) = option.text.split_once('=') {
+                match (method, name) {
+                    (Method::Cert, "") => problems.push(HbaProblem::Map),
+                    (Method::Cert, _) if map.is_some() => problems.push(HbaProblem::Map),
+                    (Method::Cert, _) => map = Some(name.to_owned()),
+                    _ => problems.push(HbaProblem::MapWithoutCert),
+                }
+                continue;
+            }
             let option = keep(client_certificate(&option.text, method, connection), problems);
             certificate = option.unwrap_or(certificate);
         }
     }
     Ok(match (address, method) {
         (Some(address), Some(method)) if problems.is_empty() => {
-            Some(Record { origin, connection, databases, users, address, method, certificate })
+            Some(Record { origin, connection, databases, users, address, method, certificate, map })
         }
         _ => None,
     })
@@ -178,7 +188,7 @@ fn keep<T>(result: Result<T, HbaProblem>, problems: &mut Vec<HbaProblem>) -> Opt
 }
 
 /// The word of a field that is no list.
-fn single(
+pub(super) fn single(
     field: Option<Vec<Token>>,
     name: &'static str,
     form: &'static str,
@@ -335,7 +345,7 @@ fn method_of(text: &str, connection: ConnectionType) -> Result<Method, HbaProble
     }
 }
 
-/// The one option that there is.
+/// The option `clientcert`.
 fn client_certificate(
     text: &str,
     method: Method,
@@ -352,7 +362,6 @@ fn client_certificate(
         Some(("clientcert", found)) => {
             Err(HbaProblem::ClientCertificate { found: found.to_owned() })
         }
-        Some(("map", _)) => Err(HbaProblem::Map),
         _ if text == "\\" => Err(HbaProblem::Continuation),
         other => {
             let found = other.map_or(text, |(name, _)| name).to_owned();
@@ -413,7 +422,7 @@ fn reaches_beyond_this_host(record: &Record) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{ConnectionFacts, Hba, InterfaceAddress, Transport};
+    use super::super::{ConnectionFacts, Hba, InterfaceAddress, Transport, UserMaps};
     use super::*;
 
     fn no_files(path: &str) -> Result<String, String> {
@@ -453,6 +462,36 @@ mod tests {
             ("hostssl all all all cert clientcert=verify-full", VerifyFull),
         ] {
             assert_eq!(hba(line).records()[0].certificate, certificate, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_map_says_whose_a_certificate_is() {
+        let text = "hostssl all a all cert map=m\n\
+                    hostssl all b all cert \"map=n\" clientcert=verify-full\n\
+                    hostssl all c all cert\n";
+        let maps = |text| UserMaps::parse("pool_ident.conf", text).unwrap();
+        let errors = hba(text).with_maps("pool_ident.conf", maps("m x a\n")).unwrap_err();
+        assert_eq!(
+            errors.to_string(),
+            "etc/pool_hba.conf:2: map `n` has no line in pool_ident.conf: every client would be \
+             refused"
+        );
+        assert_eq!(hba(text).needs_maps().and_then(|r| r.map.as_deref()), Some("m"));
+        let hba = hba(text).with_maps("pool_ident.conf", maps("m x a\nn y b\n")).unwrap();
+        for (record, name, user, wanted) in [
+            (0, Some("x"), "a", true),
+            // The map alone decides: a name is not its own.
+            (0, Some("a"), "a", false),
+            (0, Some("y"), "b", false),
+            (0, None, "a", false),
+            (1, Some("y"), "b", true),
+            (2, Some("c"), "c", true),
+            (2, Some("x"), "a", false),
+            (2, None, "c", false),
+        ] {
+            let own = hba.is_own(&hba.records()[record], name, user);
+            assert_eq!(own, wanted, "{record} {name:?} {user}");
         }
     }
 
@@ -586,7 +625,13 @@ mod tests {
                 "hostssl all all all cert clientcert=verify-ca",
                 HbaProblem::ClientCertificate { found: word("verify-ca") },
             ),
-            ("hostssl all all all cert map=names", HbaProblem::Map),
+            ("hostssl all all all cert map=", HbaProblem::Map),
+            ("hostssl all all all cert map=a map=b", HbaProblem::Map),
+            ("hostssl all all all md5 map=names", HbaProblem::MapWithoutCert),
+            (
+                "hostssl all all all md5 clientcert=verify-full map=names",
+                HbaProblem::MapWithoutCert,
+            ),
             ("host all all all md5 word", HbaProblem::Option { found: word("word") }),
             ("host all all all \\\nmd5", HbaProblem::Continuation),
             (

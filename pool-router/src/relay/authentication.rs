@@ -230,22 +230,23 @@ impl<S> Relay<S> {
             format!("host \"{host}\", user \"{user}\", database \"{database}\", {encryption}");
         let record = hba.decide(&facts);
         let mut code = SqlState::INVALID_AUTHORIZATION;
-        let message = match record.map(|record| (record.method, record.certificate)) {
+        let message = match record.map(|record| (record, record.method, record.certificate)) {
             None => format!("no pool_hba.conf entry for {who}"),
-            Some((HbaMethod::Reject, _)) => format!("pool_hba.conf rejects connection for {who}"),
-            Some((method, ClientCertificate::NotNeeded)) => return Some(method),
+            Some((_, HbaMethod::Reject, _)) => {
+                format!("pool_hba.conf rejects connection for {who}")
+            }
+            Some((_, method, ClientCertificate::NotNeeded)) => return Some(method),
             Some(_) if !context.settings.verifies_clients() => {
                 code = SqlState::CONFIG_FILE_ERROR;
                 "client certificates can only be checked if a root certificate store is available"
                     .to_owned()
             }
             // One that was shown has been verified.
-            Some((method, demanded)) => match self.peer_name() {
+            Some((record, method, demanded)) => match self.peer_name() {
                 None => "connection requires a valid client certificate".to_owned(),
-                // As PostgreSQL: the common name is the role, letter for letter.
                 Some(peer)
                     if demanded == ClientCertificate::VerifyCa
-                        || peer.common_name.as_deref() == Some(&*user) =>
+                        || hba.is_own(record, peer.common_name.as_deref(), &user) =>
                 {
                     return Some(method);
                 }

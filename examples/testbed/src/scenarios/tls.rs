@@ -163,10 +163,12 @@ pub fn certificates_beside_passwords(scenario: &Scenario) {
         "hostssl all {CLEAR_USER}   127.0.0.1/32 password clientcert=verify-ca\n\
          hostssl all {SCRAM_USER}   127.0.0.1/32 scram-sha-256 clientcert=verify-full\n\
          hostssl all {TRUSTED_USER} 127.0.0.1/32 trust clientcert=verify-full\n\
-         hostssl all {TLS_USER}     127.0.0.1/32 scram-sha-256 clientcert=verify-full\n"
+         hostssl all {TLS_USER}     127.0.0.1/32 scram-sha-256 clientcert=verify-full\n\
+         hostssl all {APP}          127.0.0.1/32 cert map=certificates\n"
     );
     let base = encrypted(scenario.config(), pki)
         .hba(&hba)
+        .maps(&format!("certificates \"/^(.*)_user$\" {APP}\n"))
         .password(SCRAM_USER, "TEXTsecret")
         .password(TLS_USER, "TEXTsecret");
     let root = format!("ssl_ca_cert = '{}'", text(&pki.certificate("root")));
@@ -196,6 +198,8 @@ pub fn certificates_beside_passwords(scenario: &Scenario) {
         (SCRAM_USER, "nobody", SECRET, none.to_owned()),
         (TRUSTED_USER, "app", "", "\"trust\" authentication failed for user".to_owned()),
         (TRUSTED_USER, "nobody", "", none.to_owned()),
+        (APP, "tls_user", "", "in".to_owned()),
+        (APP, "app", "", format!("certificate authentication failed for user \"{APP}\"")),
     ] {
         let said = told(user, name, password);
         assert!(said.contains(&expected), "{user} by {name}: {said}");
