@@ -89,10 +89,15 @@ impl<S> Relay<S> {
             // What of it comes later could not be put back with it.
             return;
         }
+        // One that has failed stays so, wherever it is.
+        let is_sound = self
+            .active
+            .as_ref()
+            .is_some_and(|link| link.pipeline.status() == TransactionStatus::InTransaction);
         let transaction = &mut self.session.transaction;
         self.session.replay_for = match transaction.block() {
             Block::Open if !transaction.can_move() => return,
-            Block::Open if self.session.batch.only_prepares() => Occasion::Preparing,
+            Block::Open if is_sound && self.session.batch.only_prepares() => Occasion::Preparing,
             Block::Open if transaction.has_queried() => Occasion::Loss,
             Block::Open | Block::Closed => Occasion::Refusal,
             Block::Deferred | Block::Failed => return,

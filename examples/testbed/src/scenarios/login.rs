@@ -2,7 +2,7 @@
 
 use tokio_postgres::error::SqlState;
 
-use crate::cluster::{APP, CLEAR_USER, MD5_USER, SCRAM_USER, SECRET};
+use crate::cluster::{APP, CLEAR_USER, MD5_USER, SCRAM_USER, SECRET, wait_for};
 use crate::raw_client::{Fault, RawClient};
 use crate::{Cluster, Proxy, Scenario, drivers, wire};
 
@@ -178,6 +178,10 @@ pub fn unix_socket(scenario: &Scenario) {
     let cluster = Cluster::shared();
     let database = cluster.create_database();
     let mut proxy = scenario.start(cluster, &scenario.config());
+    // The port takes connections first.
+    wait_for("the socket takes connections", || {
+        RawClient::try_open(&proxy.socket_address()).is_ok()
+    });
     let mut client = RawClient::connect(&proxy.socket_address(), APP, &database);
     assert_eq!(client.query("SELECT 'socket'").value(), "socket");
     client.close();
