@@ -231,6 +231,6 @@ pub fn too_many_clients(scenario: &Scenario) {
         }
     }
     first.close();
-    crate::cluster::wait_for("a place is free", || proxy.try_connect(&database).is_ok());
+    wait_for("a place is free", || proxy.try_connect(&database).is_ok());
     assert_eq!(second.query("SELECT 'on'").value(), "on");
 }
